@@ -1,0 +1,20 @@
+/*
+ * compat.h
+ *		Differences between the versions of PostgreSQL that are supported; no
+ *		other file tests PG_VERSION_NUM.
+ */
+#ifndef EF_COMPAT_H
+#define EF_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "eikon_features needs PostgreSQL 15 or later"
+#endif
+
+/* 18 can report the version of a module, pg_get_loaded_modules() */
+#if PG_VERSION_NUM >= 180000
+#define EF_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "eikon_features", .version = EF_VERSION)
+#else
+#define EF_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif							/* EF_COMPAT_H */

@@ -1,0 +1,23 @@
+/*
+ * eikon_features.c
+ *		Entry of the library.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "fmgr.h"
+#include "pipeline.h"
+#include "source.h"
+#include "utils/guc.h"
+
+EF_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	EfSourceInit();
+	EfPipelineInit();
+	MarkGUCPrefixReserved("eikon_features");
+}

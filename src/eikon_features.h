@@ -1,0 +1,59 @@
+/*
+ * eikon_features.h
+ *		The words that every stage uses.
+ *
+ *	bytes - source -> record -> row -> aggregate -> store -> features
+ *	           (dialect)  +------- reject ----------+
+ *
+ * source	the directory (or single file) that a run reads
+ * kind		which of the three kinds of file: users, compounds, user_experiments
+ * dialect	delimiter, quote, padding, newline, header position of one file
+ * record	one CSV record; it may span physical lines
+ * row		the typed user, compound or experiment made from a record
+ * reject	a record that could not be taken, with place and reason
+ * run		one execution, with its counts and timings
+ */
+#ifndef EIKON_FEATURES_H
+#define EIKON_FEATURES_H
+
+/* In the order in which a run reads them: experiments refer to the others. */
+typedef enum EfKind
+{
+	EF_USERS,
+	EF_COMPOUNDS,
+	EF_EXPERIMENTS
+} EfKind;
+
+#define EF_KINDS 3
+
+/* Why a record could not be taken; reject.c holds the words for each. */
+typedef enum EfReason
+{
+	EF_TAKEN,
+	EF_CAST,
+	EF_MISSING_COLUMNS,
+	EF_TOO_MANY_COLUMNS,
+	EF_UNQUOTED_VALUE,
+	EF_UNTERMINATED_QUOTE,
+	EF_LINE_SIZE,
+	EF_INVALID_ENCODING,
+	EF_DUPLICATE_KEY,
+	EF_UNKNOWN_USER
+} EfReason;
+
+#define EF_REASONS (EF_UNKNOWN_USER + 1)
+
+/* A piece of text, not terminated, not owned. data is NULL for SQL NULL. */
+typedef struct EfText
+{
+	const char *data;
+	uint32		len;
+} EfText;
+
+/*
+ * Where bytes come from: fills buf with up to len bytes and returns how many,
+ * 0 at the end. Errors are thrown.
+ */
+typedef size_t (*EfReadFn) (void *arg, char *buf, size_t len);
+
+#endif							/* EIKON_FEATURES_H */

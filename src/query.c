@@ -1,0 +1,77 @@
+/*
+ * query.c
+ *		SQL from C: the only user of SPI.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "query.h"
+#include "utils/queryenvironment.h"
+
+void
+EfQueryBegin(void)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+}
+
+void
+EfQueryEnd(void)
+{
+	SPI_finish();
+}
+
+void
+EfQueryRelation(const char *name, TupleDesc desc, Tuplestorestate *rows, int64 n)
+{
+	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
+
+	relation->md.name = pstrdup(name);
+	relation->md.reliddesc = InvalidOid;
+	relation->md.tupdesc = desc;
+	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+	relation->md.enrtuples = (double) n;
+	relation->reldata = rows;
+	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register relation \"%s\"", name);
+}
+
+static void
+run(const char *sql, int nargs, const Oid *types, const Datum *args, const bool *nulls)
+{
+	char	   *marks = palloc((Size) nargs + 1);
+	int			status;
+
+	for (int i = 0; i < nargs; i++)
+		marks[i] = nulls != NULL && nulls[i] ? 'n' : ' ';
+	marks[nargs] = '\0';
+	status = SPI_execute_with_args(sql, nargs, unconstify(Oid *, types),
+								   unconstify(Datum *, args), marks, false, 0);
+	if (status < 0)
+		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(status));
+	pfree(marks);
+}
+
+uint64
+EfQueryRun(const char *sql, int nargs, const Oid *types, const Datum *args, const bool *nulls)
+{
+	run(sql, nargs, types, args, nulls);
+	if (SPI_tuptable != NULL)
+		SPI_freetuptable(SPI_tuptable);
+	return SPI_processed;
+}
+
+int64
+EfQueryBigint(const char *sql, int nargs, const Oid *types, const Datum *args,
+			  const bool *nulls)
+{
+	bool		isnull;
+	Datum		value;
+
+	run(sql, nargs, types, args, nulls);
+	if (SPI_processed != 1)
+		elog(ERROR, "statement gave " UINT64_FORMAT " rows where one was expected",
+			 SPI_processed);
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return isnull ? 0 : DatumGetInt64(value);
+}

@@ -1,0 +1,449 @@
+/*
+ * source.c
+ *		A directory's part files, and the text of one file.
+ *
+ *	read(2) - [inflate] - [decode] -> UTF-8 text
+ *
+ * Files are read, never mapped: a mapped file that is cut short meanwhile would
+ * take the server down. One that changed while it was read is an error.
+ */
+#include "postgres.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "encoding.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "pgstat.h"
+#include "source.h"
+#include "source_inflate.h"
+#include "source_open.h"
+#include "utils/memutils.h"
+
+#define DECODE_SIZE (64 * 1024)
+
+/* Longer than any magic number or byte order mark. */
+#define START_SIZE 4
+
+struct EfSource
+{
+	MemoryContext context;
+	char	   *path;
+	int			fd;
+};
+
+/* The first bytes of a stream, looked at and then given out first. */
+typedef struct Start
+{
+	char		bytes[START_SIZE];
+	size_t		len;
+	size_t		pos;
+} Start;
+
+struct EfFile
+{
+	MemoryContext context;
+	char	   *name;
+	int			fd;
+	struct stat before;
+	int64		bytes;			/* read from disk */
+	Start		raw_start;
+	EfCompression compression;
+	EfInflater *inflater;
+	Start		text_start;
+	int64		text_offset;
+	EfDecoder	decoder;
+	char	   *undecoded;
+	size_t		undecoded_len;
+	char	   *decoded;
+	size_t		decoded_len;
+	size_t		decoded_pos;
+	bool		eof;
+};
+
+void
+EfSourceInit(void)
+{
+	EfSourceOpenInit();
+	EfInflateInit();
+}
+
+EfSource *
+EfSourceOpen(MemoryContext parent, const char *path)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "eikon_features source",
+												  ALLOCSET_SMALL_SIZES);
+	EfSource   *source = MemoryContextAllocZero(context, sizeof(EfSource));
+
+	source->context = context;
+	source->fd = EfOpenDirectory(context, path, &source->path);
+	return source;
+}
+
+const char *
+EfSourcePath(const EfSource *source)
+{
+	return source->path;
+}
+
+static bool
+ends_with(const char *s, size_t len, const char *end)
+{
+	size_t		n = strlen(end);
+
+	return len > n && pg_strncasecmp(s + len - n, end, n) == 0;
+}
+
+/* <kind>.<ext> or <kind>[._-]*.<ext>, <ext> being csv, tsv or txt[.gz|.zst] */
+static bool
+is_part_of(const char *name, const char *kind_name)
+{
+	size_t		n = strlen(kind_name);
+	size_t		len = strlen(name);
+
+	if (len <= n || pg_strncasecmp(name, kind_name, n) != 0 || strchr("._-", name[n]) == NULL)
+		return false;
+	if (ends_with(name, len, ".gz"))
+		len -= 3;
+	else if (ends_with(name, len, ".zst"))
+		len -= 4;
+	return len >= n + 4 && (ends_with(name, len, ".csv") || ends_with(name, len, ".tsv") ||
+							ends_with(name, len, ".txt"));
+}
+
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
+/* All names in the directory, sorted, "." and ".." left out. */
+static List *
+list_directory(EfSource *source)
+{
+	List	   *volatile names = NIL;
+	int			fd = dup(source->fd);
+	DIR		   *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (dir == NULL)
+	{
+		int			error = errno;
+
+		if (fd >= 0)
+			close(fd);
+		errno = error;
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open directory \"%s\": %m", source->path)));
+	}
+	rewinddir(dir);
+	PG_TRY();
+	{
+		while (errno = 0, (entry = readdir(dir)) != NULL)
+			if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+				names = lappend(names, pstrdup(entry->d_name));
+		if (errno != 0)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not read directory \"%s\": %m", source->path)));
+	}
+	PG_FINALLY();
+	{
+		closedir(dir);
+	}
+	PG_END_TRY();
+	list_sort(names, compare_names);
+	return names;
+}
+
+/* What is there instead, for an error's detail. */
+static char *
+describe_names(List *names)
+{
+	StringInfoData text;
+	ListCell   *cell;
+	int			n = 0;
+
+	if (names == NIL)
+		return pstrdup("The directory is empty.");
+	initStringInfo(&text);
+	appendStringInfoString(&text, "The directory holds ");
+	foreach(cell, names)
+	{
+		if (n == 10)
+		{
+			appendStringInfo(&text, " and %d more", list_length(names) - n);
+			break;
+		}
+		appendStringInfo(&text, "%s\"%s\"", n++ > 0 ? ", " : "", (char *) lfirst(cell));
+	}
+	appendStringInfoChar(&text, '.');
+	if (!pg_verifymbstr(text.data, text.len, true))
+		return pstrdup("The directory holds names that are not valid text.");
+	return text.data;
+}
+
+List *
+EfSourceFiles(EfSource *source, const char *kind_name)
+{
+	List	   *names = list_directory(source);
+	List	   *parts = NIL;
+	ListCell   *cell;
+
+	foreach(cell, names)
+	{
+		const char *name = lfirst(cell);
+
+		if (!is_part_of(name, kind_name))
+			continue;
+		if (!pg_verifymbstr(name, (int) strlen(name), true))
+			ereport(ERROR,
+					(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+					 errmsg("a %s file in \"%s\" has a name that is not valid text",
+							kind_name, source->path),
+					 errhint("Rename it.")));
+		parts = lappend(parts, lfirst(cell));
+	}
+	if (parts == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FILE),
+				 errmsg("no %s file in \"%s\"", kind_name, source->path),
+				 errdetail("%s", describe_names(names)),
+				 errhint("Name it %s.csv, or %s_<part>.csv for parts; .tsv and .txt will do, and .gz or .zst after them.",
+						 kind_name, kind_name)));
+	return parts;
+}
+
+/* --- one file --- */
+
+static size_t
+take(Start *start, char *buf, size_t len)
+{
+	len = Min(len, start->len - start->pos);
+	memcpy(buf, start->bytes + start->pos, len);
+	start->pos += len;
+	return len;
+}
+
+/* The bytes as they lie on disk. */
+static size_t
+read_raw(void *arg, char *buf, size_t len)
+{
+	EfFile	   *file = arg;
+	ssize_t		got;
+
+	if (file->raw_start.pos < file->raw_start.len)
+		return take(&file->raw_start, buf, len);
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		pgstat_report_wait_start(WAIT_EVENT_COPY_FILE_READ);
+		got = read(file->fd, buf, len);
+		pgstat_report_wait_end();
+	} while (got < 0 && errno == EINTR);
+	if (got < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read file \"%s\": %m", file->name)));
+	file->bytes += got;
+	return (size_t) got;
+}
+
+/* The bytes decompressed. */
+static size_t
+read_plain(EfFile *file, char *buf, size_t len)
+{
+	if (file->text_start.pos < file->text_start.len)
+		return take(&file->text_start, buf, len);
+	if (file->inflater != NULL)
+		return EfInflateRead(file->inflater, buf, len);
+	return read_raw(file, buf, len);
+}
+
+/* Fills start with what read gives first. */
+static void
+fill_start(Start *start, EfFile *file, bool raw)
+{
+	size_t		len = 0;
+	size_t		got;
+
+	do
+	{
+		char	   *to = start->bytes + len;
+
+		got = raw ? read_raw(file, to, START_SIZE - len) : read_plain(file, to, START_SIZE - len);
+		len += got;
+	} while (got > 0 && len < START_SIZE);
+	start->len = len;
+}
+
+/* Finds the encoding and steps over a byte order mark. */
+static void
+detect_encoding(EfFile *file, int encoding)
+{
+	Start	   *start = &file->text_start;
+	int			marked = EF_ENCODING_AUTO;
+	size_t		mark = 2;
+
+	if (start->len >= 3 && memcmp(start->bytes, "\xEF\xBB\xBF", 3) == 0)
+	{
+		marked = PG_UTF8;
+		mark = 3;
+	}
+	else if (start->len >= 2 && memcmp(start->bytes, "\xFF\xFE", 2) == 0)
+		marked = EF_UTF16LE;
+	else if (start->len >= 2 && memcmp(start->bytes, "\xFE\xFF", 2) == 0)
+		marked = EF_UTF16BE;
+
+	if (encoding == EF_ENCODING_AUTO)
+		encoding = marked == EF_ENCODING_AUTO ? PG_UTF8 : marked;
+	if (marked == encoding)
+	{
+		start->pos = mark;
+		if (encoding == PG_UTF8)
+			file->text_offset = (int64) mark;
+	}
+	EfDecoderBegin(&file->decoder, encoding);
+}
+
+static EfFile *
+begin_file(MemoryContext parent, const char *name)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "eikon_features file",
+												  ALLOCSET_DEFAULT_SIZES);
+	EfFile	   *file = MemoryContextAllocZero(context, sizeof(EfFile));
+
+	file->context = context;
+	file->name = MemoryContextStrdup(context, name);
+	return file;
+}
+
+static void
+start_reading(EfFile *file, int encoding)
+{
+	if (fstat(file->fd, &file->before) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not stat file \"%s\": %m", file->name)));
+	fill_start(&file->raw_start, file, true);
+	file->compression = EfCompressionOf(file->raw_start.bytes, file->raw_start.len);
+	if (file->compression != EF_PLAIN)
+		file->inflater = EfInflateBegin(file->context, file->compression, read_raw, file,
+										file->name);
+	fill_start(&file->text_start, file, false);
+	detect_encoding(file, encoding);
+}
+
+EfFile *
+EfFileOpen(EfSource *source, const char *name, int encoding)
+{
+	EfFile	   *file = begin_file(source->context, name);
+
+	file->fd = EfOpenFile(file->context, source->fd, name);
+	start_reading(file, encoding);
+	return file;
+}
+
+EfFile *
+EfFileOpenPath(MemoryContext parent, const char *path, int encoding)
+{
+	EfFile	   *file = begin_file(parent, path);
+
+	file->fd = EfOpenPath(file->context, path);
+	start_reading(file, encoding);
+	return file;
+}
+
+/* Decodes the next block; false at the end. */
+static bool
+decode_block(EfFile *file)
+{
+	while (!file->eof)
+	{
+		size_t		got;
+		size_t		taken;
+
+		if (file->decoded == NULL)
+		{
+			file->undecoded = MemoryContextAlloc(file->context, DECODE_SIZE);
+			file->decoded = MemoryContextAlloc(file->context, DECODE_SIZE * EF_GROWTH + 1);
+		}
+		got = read_plain(file, file->undecoded + file->undecoded_len,
+						 DECODE_SIZE - file->undecoded_len);
+		file->eof = got == 0;
+		file->undecoded_len += got;
+		taken = EfDecode(&file->decoder, file->undecoded, file->undecoded_len, file->eof,
+						 file->decoded, &file->decoded_len);
+		memmove(file->undecoded, file->undecoded + taken, file->undecoded_len - taken);
+		file->undecoded_len -= taken;
+		file->decoded_pos = 0;
+		if (file->decoded_len > 0)
+			return true;
+	}
+	return false;
+}
+
+size_t
+EfFileRead(void *arg, char *buf, size_t len)
+{
+	EfFile	   *file = arg;
+
+	if (file->decoder.encoding == PG_UTF8)
+		return read_plain(file, buf, len);
+	if (file->decoded_pos == file->decoded_len && !decode_block(file))
+		return 0;
+	len = Min(len, file->decoded_len - file->decoded_pos);
+	memcpy(buf, file->decoded + file->decoded_pos, len);
+	file->decoded_pos += len;
+	return len;
+}
+
+int64
+EfFileTextOffset(const EfFile *file)
+{
+	return file->text_offset;
+}
+
+int
+EfFileEncoding(const EfFile *file)
+{
+	return file->decoder.encoding;
+}
+
+const char *
+EfFileCompression(const EfFile *file)
+{
+	static const char *const names[] = {"none", "gzip", "zstd"};
+
+	return names[file->compression];
+}
+
+int64
+EfFileBytes(const EfFile *file)
+{
+	return file->bytes;
+}
+
+void
+EfFileClose(EfFile *file)
+{
+	struct stat after;
+
+	if (fstat(file->fd, &after) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not stat file \"%s\": %m", file->name)));
+	if (after.st_size != file->before.st_size || file->bytes != after.st_size ||
+		after.st_mtim.tv_sec != file->before.st_mtim.tv_sec ||
+		after.st_mtim.tv_nsec != file->before.st_mtim.tv_nsec)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("file \"%s\" changed while it was read", file->name),
+				 errhint("Write files under another name and rename them when they are complete.")));
+	MemoryContextDelete(file->context);
+}

@@ -1,0 +1,58 @@
+/*
+ * source.h
+ *		Where bytes come from: allowed directories, part files, one file's text.
+ *
+ * Everything opened is closed when the memory context goes, so an error thrown
+ * anywhere leaks nothing.
+ */
+#ifndef EF_SOURCE_H
+#define EF_SOURCE_H
+
+#include "eikon_features.h"
+#include "nodes/pg_list.h"
+
+typedef struct EfSource EfSource;
+typedef struct EfFile EfFile;
+
+/* Defines eikon_features.data_directory and .max_decompressed_size. */
+extern void EfSourceInit(void);
+
+/*
+ * Opens a directory to read from; NULL is eikon_features.data_directory. Roles
+ * with the privileges of pg_read_server_files may name any, others only what
+ * lies beneath that setting, symbolic links not followed. Throws.
+ */
+extern EfSource *EfSourceOpen(MemoryContext parent, const char *path);
+
+/*
+ * Names of the files of a kind, in the order to read them: "users.csv",
+ * "users_2024-01-31.tsv.gz" and the like for kind_name "users". Throws when
+ * there is none.
+ */
+extern List *EfSourceFiles(EfSource *source, const char *kind_name);
+
+/* The directory's path, as it was resolved. */
+extern const char *EfSourcePath(const EfSource *source);
+
+/*
+ * Opens a file of the source, or any file under the same rules. encoding is
+ * one of encoding.h, EF_ENCODING_AUTO for UTF-8 unless a byte order mark says
+ * otherwise. Compression is detected by its first bytes.
+ */
+extern EfFile *EfFileOpen(EfSource *source, const char *name, int encoding);
+extern EfFile *EfFileOpenPath(MemoryContext parent, const char *path, int encoding);
+
+/* An EfReadFn: the file's text, decompressed and in UTF-8, no byte order mark. */
+extern size_t EfFileRead(void *file, char *buf, size_t len);
+
+/* Offset of the first byte that EfFileRead gives: the length of the mark. */
+extern int64 EfFileTextOffset(const EfFile *file);
+
+extern int	EfFileEncoding(const EfFile *file);
+extern const char *EfFileCompression(const EfFile *file);	/* "none", "gzip", "zstd" */
+extern int64 EfFileBytes(const EfFile *file);	/* read so far, as they lie on disk */
+
+/* Closes it, read to its end. Throws if it changed meanwhile. */
+extern void EfFileClose(EfFile *file);
+
+#endif							/* EF_SOURCE_H */

@@ -1,0 +1,381 @@
+/*
+ * store.c
+ *		Features and rejects -> tables.
+ *
+ * The new rows are handed to SQL as a named tuplestore and compared with the
+ * table in sets: one DELETE, one UPDATE, one INSERT, so indexes, triggers, foreign
+ * keys and row security that users have put on the table work as for any other
+ * statement, and a row that did not change is not written.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "row.h"
+#include "storage/lock.h"
+#include "store.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+typedef struct Column
+{
+	const char *name;
+	Oid			type;
+} Column;
+
+/* The table features, as the install script creates it. */
+static const Column features_columns[] = {
+	{"user_id", INT8OID},
+	{"name", TEXTOID},
+	{"email", TEXTOID},
+	{"signup_date", DATEOID},
+	{"total_experiments", INT8OID},
+	{"avg_experiments", FLOAT8OID},
+	{"experiments_pct", FLOAT8OID},
+	{"avg_experiment_run_time", FLOAT8OID},
+	{"total_experiment_run_time", FLOAT8OID},
+	{"most_common_compound_id", INT8OID},
+	{"most_common_compound_name", TEXTOID},
+	{"most_common_compound_structure", TEXTOID},
+	{"most_common_compound_count", INT8OID},
+	{"most_common_compound_ids", INT8ARRAYOID},
+};
+
+static const Column compounds_columns[] = {
+	{"compound_id", INT8OID},
+	{"compound_name", TEXTOID},
+	{"compound_structure", TEXTOID},
+};
+
+/* eikon_rejects without run_id, which is not known until the end */
+static const Column rejects_columns[] = {
+	{"reject_id", INT8OID},
+	{"kind", TEXTOID},
+	{"file", TEXTOID},
+	{"line", INT8OID},
+	{"byte_offset", INT8OID},
+	{"column_name", TEXTOID},
+	{"value", TEXTOID},
+	{"error_type", TEXTOID},
+	{"error_message", TEXTOID},
+	{"raw", TEXTOID},
+	{"raw_truncated", BOOLOID},
+};
+
+#define FEATURES_COLUMNS ((int) lengthof(features_columns))
+
+static TupleDesc
+make_desc(const Column *columns, int n)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(n);
+
+	for (int i = 0; i < n; i++)
+		TupleDescInitEntry(desc, (AttrNumber) (i + 1), columns[i].name, columns[i].type, -1, 0);
+	return desc;
+}
+
+static void
+set_text(Datum *value, bool *isnull, EfText text)
+{
+	*isnull = text.data == NULL;
+	*value = *isnull ? (Datum) 0 :
+		PointerGetDatum(cstring_to_text_with_len(text.data, (int) text.len));
+}
+
+static void
+set_ids(Datum *value, bool *isnull, const int64 *ids, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * (Size) n);
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(ids[i]);
+	*isnull = false;
+	*value = PointerGetDatum(construct_array(elements, n, INT8OID, sizeof(int64),
+											 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* One row of features, in the order of features_columns. */
+static void
+make_features(const EfFeatures *features, Datum *values, bool *nulls)
+{
+	const EfUser *user = &features->user;
+
+	memset(nulls, false, sizeof(bool) * FEATURES_COLUMNS);
+	values[0] = Int64GetDatum(user->user_id);
+	set_text(&values[1], &nulls[1], user->name);
+	set_text(&values[2], &nulls[2], user->email);
+	values[3] = Int32GetDatum(user->signup_date);
+	nulls[3] = !user->has_signup_date;
+	values[4] = Int64GetDatum(features->experiments);
+	values[5] = Float8GetDatum(features->avg_experiments);
+	values[6] = Float8GetDatum(features->experiments_pct);
+	nulls[7] = nulls[8] = !features->has_run_time;
+	if (features->has_run_time)
+	{
+		if (isinf(features->total_run_time))
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("sum of the run times of user " INT64_FORMAT " is out of range for type double precision",
+							user->user_id),
+					 errhint("Look for run times that are far too large.")));
+		values[7] = Float8GetDatum(features->avg_run_time);
+		values[8] = Float8GetDatum(features->total_run_time);
+	}
+	if (features->ntied == 0)
+	{
+		memset(nulls + 9, true, sizeof(bool) * 5);
+		return;
+	}
+	values[9] = Int64GetDatum(features->compound->compound_id);
+	set_text(&values[10], &nulls[10], features->compound->name);
+	set_text(&values[11], &nulls[11], features->compound->structure);
+	values[12] = Int64GetDatum(features->count);
+	set_ids(&values[13], &nulls[13], features->tied, features->ntied);
+}
+
+void
+EfStoreFill(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "eikon_features row",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	int		   *from = MemoryContextAlloc(old, sizeof(int) * (Size) desc->natts);
+	Datum	   *values = MemoryContextAlloc(old, sizeof(Datum) * (Size) desc->natts);
+	bool	   *nulls = MemoryContextAlloc(old, sizeof(bool) * (Size) desc->natts);
+	EfFeatures	features;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		from[i] = -1;
+		for (int j = 0; j < FEATURES_COLUMNS; j++)
+			if (!TupleDescAttr(desc, i)->attisdropped &&
+				strcmp(NameStr(TupleDescAttr(desc, i)->attname), features_columns[j].name) == 0)
+				from[i] = j;
+	}
+	while (EfAggregateNext(aggregate, &features))
+	{
+		Datum		made[FEATURES_COLUMNS];
+		bool		made_nulls[FEATURES_COLUMNS];
+
+		CHECK_FOR_INTERRUPTS();
+		make_features(&features, made, made_nulls);
+		for (int i = 0; i < desc->natts; i++)
+		{
+			nulls[i] = from[i] < 0 || made_nulls[from[i]];
+			values[i] = nulls[i] ? (Datum) 0 : made[from[i]];
+		}
+		tuplestore_putvalues(rows, desc, values, nulls);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+static void
+fill_compounds(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
+{
+	EfCompound	compound;
+
+	while (EfAggregateNextCompound(aggregate, &compound))
+	{
+		Datum		values[lengthof(compounds_columns)];
+		bool		nulls[lengthof(compounds_columns)];
+
+		values[0] = Int64GetDatum(compound.compound_id);
+		nulls[0] = false;
+		set_text(&values[1], &nulls[1], compound.name);
+		set_text(&values[2], &nulls[2], compound.structure);
+		tuplestore_putvalues(rows, desc, values, nulls);
+		for (int i = 1; i <= 2; i++)
+			if (!nulls[i])
+				pfree(DatumGetPointer(values[i]));
+	}
+}
+
+void
+EfStoreLock(Oid schema)
+{
+	Oid			features = get_relname_relid("features", schema);
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, RelationRelationId, features, 2);
+	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("another ETL run is going on for table \"%s\"", "features"),
+				 errhint("Wait until its transaction ends, then run again.")));
+}
+
+/* A list of columns, each with that before it. */
+static char *
+list_columns(const Column *columns, int n, const char *before)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&list, "%s%s%s", i > 0 ? ", " : "", before, columns[i].name);
+	return list.data;
+}
+
+static char *
+list_assignments(const Column *columns, int n)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 1; i < n; i++)
+		appendStringInfo(&list, "%s%s = n.%s", i > 1 ? ", " : "", columns[i].name,
+						 columns[i].name);
+	return list.data;
+}
+
+/*
+ * Brings a table to what the named tuplestore holds; the first column is the
+ * key. Deletes come first, to free the values of unique columns.
+ */
+static void
+bring_up_to_date(const char *table, const char *rows, const Column *columns, int n,
+				 bool dry_run, EfStoreCounts *counts)
+{
+	const char *key = columns[0].name;
+	char	   *same_key = psprintf("n.%s OPERATOR(pg_catalog.=) f.%s", key, key);
+	char	   *gone = psprintf("NOT EXISTS (SELECT FROM %s n WHERE %s)", rows, same_key);
+	char	   *fresh = psprintf("NOT EXISTS (SELECT FROM %s f WHERE %s)", table, same_key);
+	char	   *changed = psprintf("%s AND pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
+								   same_key, list_columns(columns, n, "f."),
+								   list_columns(columns, n, "n."));
+
+	if (dry_run)
+	{
+		counts->deleted = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM %s f WHERE %s",
+												 table, gone), 0, NULL, NULL, NULL);
+		counts->updated = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM %s f, %s n WHERE %s",
+												 table, rows, changed), 0, NULL, NULL, NULL);
+		counts->inserted = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM %s n WHERE %s",
+												  rows, fresh), 0, NULL, NULL, NULL);
+		return;
+	}
+	counts->deleted = (int64) EfQueryRun(psprintf("DELETE FROM %s f WHERE %s", table, gone),
+										 0, NULL, NULL, NULL);
+	counts->updated = (int64) EfQueryRun(psprintf("UPDATE %s f SET %s FROM %s n WHERE %s",
+												  table, list_assignments(columns, n), rows,
+												  changed),
+										 0, NULL, NULL, NULL);
+	counts->inserted = (int64) EfQueryRun(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s n WHERE %s",
+												   table, list_columns(columns, n, ""),
+												   list_columns(columns, n, "n."), rows, fresh),
+										  0, NULL, NULL, NULL);
+}
+
+void
+EfStoreWrite(Oid schema, EfAggregate *aggregate, bool dry_run, EfStoreCounts *counts)
+{
+	const char *schema_name = quote_identifier(get_namespace_name(schema));
+	TupleDesc	features_desc = make_desc(features_columns, FEATURES_COLUMNS);
+	TupleDesc	compounds_desc = make_desc(compounds_columns, lengthof(compounds_columns));
+	Tuplestorestate *features = tuplestore_begin_heap(false, false, work_mem);
+	Tuplestorestate *compounds = tuplestore_begin_heap(false, false, work_mem);
+	EfStoreCounts unused;
+
+	EfStoreFill(aggregate, features_desc, features);
+	fill_compounds(aggregate, compounds_desc, compounds);
+	EfQueryRelation("eikon_new_features", features_desc, features,
+					tuplestore_tuple_count(features));
+	EfQueryRelation("eikon_new_compounds", compounds_desc, compounds,
+					tuplestore_tuple_count(compounds));
+
+	if (!dry_run)
+		EfQueryRun(psprintf("LOCK TABLE %s.features, %s.eikon_compounds IN SHARE ROW EXCLUSIVE MODE",
+							schema_name, schema_name), 0, NULL, NULL, NULL);
+	bring_up_to_date(psprintf("%s.eikon_compounds", schema_name), "eikon_new_compounds",
+					 compounds_columns, lengthof(compounds_columns), dry_run, &unused);
+	bring_up_to_date(psprintf("%s.features", schema_name), "eikon_new_features",
+					 features_columns, FEATURES_COLUMNS, dry_run, counts);
+	counts->unchanged = EfAggregateUsers(aggregate) - counts->inserted - counts->updated;
+	tuplestore_end(features);
+	tuplestore_end(compounds);
+}
+
+/* --- rejects --- */
+
+struct EfRejects
+{
+	MemoryContext context;		/* of one reject */
+	TupleDesc	desc;
+	Tuplestorestate *rows;
+};
+
+EfRejects *
+EfRejectsBegin(void)
+{
+	EfRejects  *rejects = palloc(sizeof(EfRejects));
+
+	rejects->context = AllocSetContextCreate(CurrentMemoryContext, "eikon_features reject",
+											 ALLOCSET_DEFAULT_SIZES);
+	rejects->desc = make_desc(rejects_columns, lengthof(rejects_columns));
+	rejects->rows = tuplestore_begin_heap(false, false, work_mem);
+	return rejects;
+}
+
+void
+EfRejectsAdd(void *arg, const EfReject *reject)
+{
+	EfRejects  *rejects = arg;
+	MemoryContext old = MemoryContextSwitchTo(rejects->context);
+	bool		value = reject->value.data != NULL;
+	bool		nulls[lengthof(rejects_columns)] = {false};
+	bool		truncated;
+	char	   *raw = EfShowText(reject->raw, EF_REJECT_RAW, false, &truncated);
+	Datum		values[lengthof(rejects_columns)] = {
+		Int64GetDatum(tuplestore_tuple_count(rejects->rows) + 1),
+		CStringGetTextDatum(EfKindNames[reject->kind]),
+		CStringGetTextDatum(reject->file),
+		Int64GetDatum(reject->line),
+		Int64GetDatum(reject->offset),
+		reject->column ? CStringGetTextDatum(reject->column) : (Datum) 0,
+		value ? CStringGetTextDatum(EfShowText(reject->value, EF_REJECT_VALUE, true, NULL)) :
+		(Datum) 0,
+		CStringGetTextDatum(EfReasonName(reject->reason)),
+		CStringGetTextDatum(reject->message),
+		CStringGetTextDatum(raw),
+		BoolGetDatum(truncated || reject->raw_partial),
+	};
+
+	nulls[5] = reject->column == NULL;
+	nulls[6] = !value;
+	tuplestore_putvalues(rejects->rows, rejects->desc, values, nulls);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(rejects->context);
+}
+
+void
+EfRejectsWrite(EfRejects *rejects, Oid schema, int64 run_id)
+{
+	Oid			type = INT8OID;
+	Datum		arg = Int64GetDatum(run_id);
+	char	   *columns = list_columns(rejects_columns, lengthof(rejects_columns), "");
+
+	if (tuplestore_tuple_count(rejects->rows) == 0)
+		return;
+	EfQueryRelation("eikon_new_rejects", rejects->desc, rejects->rows,
+					tuplestore_tuple_count(rejects->rows));
+	EfQueryRun(psprintf("INSERT INTO %s.eikon_rejects (run_id, %s) SELECT $1, %s FROM eikon_new_rejects",
+						quote_identifier(get_namespace_name(schema)), columns, columns),
+			   1, &type, &arg, NULL);
+}
+
+void
+EfRejectsEnd(EfRejects *rejects)
+{
+	tuplestore_end(rejects->rows);
+	MemoryContextDelete(rejects->context);
+}
