@@ -40,7 +40,8 @@ typedef struct Trial
 	int			records;		/* after the header */
 	int			bad;			/* malformed, or with another number of columns */
 	int			usual;			/* number of columns, where none are required */
-	int			enclosed[2];	/* values that begin and end with " or ' */
+	int			quoted;			/* values that begin with " (as it shows without quoting) */
+	int			apostrophes;	/* values that begin and end with ' */
 	int			tabbed;			/* records with a value that begins with a tab */
 } Trial;
 
@@ -222,9 +223,9 @@ try_records(const Question *question, Trial *trial)
 		}
 		for (int i = 0; i < record.nfields; i++)
 		{
-			trial->enclosed[0] += is_enclosed(&record.fields[i], '"');
-			trial->enclosed[1] += is_enclosed(&record.fields[i], '\'');
-			tabbed |= record.fields[i].len > 0 && record.fields[i].data[0] == '\t';
+			trial->quoted += record.fields[i].data[0] == '"';
+			trial->apostrophes += is_enclosed(&record.fields[i], '\'');
+			tabbed |= record.fields[i].data[0] == '\t';
 		}
 		trial->tabbed += tabbed;
 		if (expected > 0)
@@ -250,27 +251,28 @@ try_records(const Question *question, Trial *trial)
 /*
  * Whether b explains the sample better than a, which is preferred where both do
  * equally. A header with more of the columns wins; then fewer bad records. But
- * a quote is not given up for the sake of a few bad records while values stand
- * in it, and not taken up unless values stand in it throughout.
+ * a quote is not given up for the sake of a few bad records while values begin
+ * with it, and single ones are not taken up unless values stand in them, in
+ * every record where double ones would do.
  */
 static bool
 is_better(const Trial *b, const Trial *a)
 {
-	bool		a_quote = a->dialect.quote != '\0';
-
 	if (b->matched != a->matched)
 		return b->matched > a->matched;
 	if ((b->usual > 1) != (a->usual > 1))
 		return b->usual > 1;
-	if (b->dialect.quote == '\'' && a->dialect.quote == '"' && b->bad <= a->bad &&
-		a->records > 0 && a->enclosed[1] >= a->records && b->dialect.escape == '\'')
-		return true;
-	if (b->dialect.quote == '\'' && a->dialect.quote == '"')
-		return a->bad > b->bad && a->enclosed[1] > 0;
-	if (b->dialect.quote == '\0' && a_quote &&
-		b->enclosed[a->dialect.quote == '"' ? 0 : 1] > 0)
-		return false;
-	return b->bad < a->bad;
+	if (b->dialect.delimiter == a->dialect.delimiter)
+	{
+		if (b->dialect.quote == '\'' && a->dialect.quote == '"')
+			return a->apostrophes > 0 &&
+				(b->bad < a->bad || (b->bad == a->bad && a->apostrophes >= a->records));
+		if (b->dialect.quote == '\0' && a->dialect.quote == '"' && b->quoted > 0)
+			return false;
+	}
+	if (b->bad != a->bad)
+		return b->bad < a->bad;
+	return b->usual > a->usual;
 }
 
 static bool

@@ -45,11 +45,15 @@ typedef enum Line
 	LINE_NONE					/* at the end of the input */
 } Line;
 
-/* Where in the buffer the next byte of one value stands, as far as known. */
+/*
+ * Where in the buffer the next byte of one value stands, as far as known: there
+ * is none from "from" to before pos, and one at pos if hit.
+ */
 typedef struct NextByte
 {
 	char		byte;
-	bool		hit;			/* it stands at pos; else none before pos */
+	bool		hit;
+	size_t		from;
 	size_t		pos;
 } NextByte;
 
@@ -325,16 +329,21 @@ EfRecordEnd(EfRecordReader *reader)
 
 /* --- lines --- */
 
-/* Index of the first such byte at or after from, or end. Looks at a byte once. */
+/*
+ * Index of the first such byte at or after from, or end. Looks at a byte once,
+ * but after a malformed record, whose lines are gone through again.
+ */
 static size_t
 next_byte(const EfRecordReader *reader, NextByte *next, size_t from)
 {
 	const char *at;
 
-	if (next->pos >= from && next->hit)
+	if (from < next->from || from > next->pos)
+		next->pos = from;
+	else if (next->hit)
 		return next->pos;
-	from = Max(from, next->pos);
-	at = memchr(reader->buf + from, next->byte, reader->end - from);
+	next->from = from;
+	at = memchr(reader->buf + next->pos, next->byte, reader->end - next->pos);
 	next->hit = at != NULL;
 	next->pos = next->hit ? (size_t) (at - reader->buf) : reader->end;
 	return next->pos;
@@ -343,13 +352,9 @@ next_byte(const EfRecordReader *reader, NextByte *next, size_t from)
 static void
 move_next_byte(NextByte *next, size_t by)
 {
-	if (next->pos < by)
-	{
-		next->pos = 0;
-		next->hit = false;
-	}
-	else
-		next->pos -= by;
+	next->hit &= next->pos >= by;
+	next->from = next->from < by ? 0 : next->from - by;
+	next->pos = next->pos < by ? 0 : next->pos - by;
 }
 
 /* Reads on, keeping what stands from begin to end. */

@@ -1,0 +1,220 @@
+/*
+ * server.c
+ *		Stands in for the functions of the server that the stages under test
+ *		call: memory contexts, which here take every chunk from malloc so that
+ *		sanitizers and valgrind see each of them, and errors, which end the test.
+ */
+#include "server.h"
+
+typedef struct Chunk
+{
+	struct Chunk *next;
+	struct Chunk *previous;
+	struct Context *context;
+} Chunk;
+
+typedef struct Context
+{
+	struct MemoryContextData head;
+	struct Context *parent;
+	struct Context *child;
+	struct Context *sibling;
+	Chunk	   *chunks;
+} Context;
+
+MemoryContext CurrentMemoryContext = NULL;
+MemoryContext TopMemoryContext = NULL;
+
+#define CHUNK_SIZE MAXALIGN(sizeof(Chunk))
+
+void *
+MemoryContextAllocExtended(MemoryContext context, Size size, int flags)
+{
+	Context    *owner = (Context *) context;
+	Chunk	   *chunk = malloc(CHUNK_SIZE + size);
+
+	assert_non_null(chunk);
+	chunk->context = owner;
+	chunk->previous = NULL;
+	chunk->next = owner->chunks;
+	if (owner->chunks != NULL)
+		owner->chunks->previous = chunk;
+	owner->chunks = chunk;
+	if (flags & MCXT_ALLOC_ZERO)
+		memset((char *) chunk + CHUNK_SIZE, 0, size);
+	return (char *) chunk + CHUNK_SIZE;
+}
+
+void *
+MemoryContextAlloc(MemoryContext context, Size size)
+{
+	return MemoryContextAllocExtended(context, size, 0);
+}
+
+void *
+MemoryContextAllocZero(MemoryContext context, Size size)
+{
+	return MemoryContextAllocExtended(context, size, MCXT_ALLOC_ZERO);
+}
+
+void *
+palloc(Size size)
+{
+	return MemoryContextAlloc(CurrentMemoryContext, size);
+}
+
+void *
+palloc0(Size size)
+{
+	return MemoryContextAllocZero(CurrentMemoryContext, size);
+}
+
+void
+pfree(void *pointer)
+{
+	Chunk	   *chunk = (Chunk *) ((char *) pointer - CHUNK_SIZE);
+
+	if (chunk->previous != NULL)
+		chunk->previous->next = chunk->next;
+	else
+		chunk->context->chunks = chunk->next;
+	if (chunk->next != NULL)
+		chunk->next->previous = chunk->previous;
+	free(chunk);
+}
+
+char *
+pnstrdup(const char *in, Size len)
+{
+	char	   *out = palloc(len + 1);
+
+	memcpy(out, in, len);
+	out[len] = '\0';
+	return out;
+}
+
+char *
+pstrdup(const char *in)
+{
+	return pnstrdup(in, strlen(in));
+}
+
+MemoryContext
+AllocSetContextCreateInternal(MemoryContext parent, const char *name, Size min_size,
+							  Size init_size, Size max_size)
+{
+	Context    *context = calloc(1, sizeof(Context));
+
+	assert_non_null(context);
+	context->head.name = name;
+	context->parent = (Context *) parent;
+	if (parent != NULL)
+	{
+		context->sibling = context->parent->child;
+		context->parent->child = context;
+	}
+	return (MemoryContext) context;
+}
+
+void
+MemoryContextDelete(MemoryContext context)
+{
+	Context    *gone = (Context *) context;
+
+	while (gone->child != NULL)
+		MemoryContextDelete((MemoryContext) gone->child);
+	while (gone->chunks != NULL)
+		pfree((char *) gone->chunks + CHUNK_SIZE);
+	if (gone->parent != NULL)
+	{
+		Context   **link = &gone->parent->child;
+
+		while (*link != gone)
+			link = &(*link)->sibling;
+		*link = gone->sibling;
+	}
+	free(gone);
+}
+
+bool
+errstart(int elevel, const char *domain)
+{
+	return true;
+}
+
+bool
+errstart_cold(int elevel, const char *domain)
+{
+	return true;
+}
+
+int
+errcode(int sqlerrcode)
+{
+	return 0;
+}
+
+int
+errmsg(const char *format,...)
+{
+	return 0;
+}
+
+int
+errmsg_internal(const char *format,...)
+{
+	return 0;
+}
+
+int
+errdetail(const char *format,...)
+{
+	return 0;
+}
+
+int
+errhint(const char *format,...)
+{
+	return 0;
+}
+
+void
+errfinish(const char *filename, int lineno, const char *funcname)
+{
+	fail_msg("unexpected error at %s:%d", filename, lineno);
+	abort();
+}
+
+void
+ExceptionalCondition(const char *condition, const char *type, const char *file, int line)
+{
+	fail_msg("assertion \"%s\" failed at %s:%d", condition, file, line);
+	abort();
+}
+
+void
+server_begin(void)
+{
+	TopMemoryContext = AllocSetContextCreateInternal(NULL, "test", 0, 0, 0);
+	CurrentMemoryContext = TopMemoryContext;
+}
+
+void
+server_end(void)
+{
+	MemoryContextDelete(TopMemoryContext);
+	TopMemoryContext = NULL;
+	CurrentMemoryContext = NULL;
+}
+
+size_t
+read_pieces(void *arg, char *buf, size_t len)
+{
+	Pieces	   *pieces = arg;
+
+	len = Min(len, pieces->piece);
+	len = Min(len, pieces->len - pieces->pos);
+	memcpy(buf, pieces->data + pieces->pos, len);
+	pieces->pos += len;
+	return len;
+}
