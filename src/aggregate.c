@@ -26,9 +26,9 @@ hash_id(uint64 id)
 /* id -> its dense number */
 typedef struct IdEntry
 {
-	int64		id;
-	uint32		number;
-	char		status;
+	int64 id;
+	uint32 number;
+	char status;
 } IdEntry;
 
 #define SH_PREFIX idmap
@@ -48,9 +48,9 @@ typedef struct IdEntry
  */
 typedef struct SeenEntry
 {
-	int64		word;			/* id >> 6 */
-	uint64		bits;
-	char		status;
+	int64 word; /* id >> 6 */
+	uint64 bits;
+	char status;
 } SeenEntry;
 
 #define SH_PREFIX seen
@@ -67,55 +67,55 @@ typedef struct SeenEntry
 /* How often a user's experiments list one compound. */
 typedef struct Count
 {
-	uint32		number;			/* of the compound, plus 1; 0 is an empty place */
-	uint32		count;
+	uint32 number; /* of the compound, plus 1; 0 is an empty place */
+	uint32 count;
 } Count;
 
 /* What is counted per user; nothing that is only carried along. */
 typedef struct UserState
 {
-	int64		experiments;
-	int64		timed;			/* those with a run time */
-	EfSum		run_time;
-	Count	   *counts;			/* open addressing, capacity a power of two */
-	uint32		ncounts;
-	uint32		capacity;
+	int64 experiments;
+	int64 timed; /* those with a run time */
+	EfSum run_time;
+	Count *counts; /* open addressing, capacity a power of two */
+	uint32 ncounts;
+	uint32 capacity;
 } UserState;
 
 struct EfAggregate
 {
 	MemoryContext context;
-	char	   *slab;
-	size_t		slab_left;
+	char *slab;
+	size_t slab_left;
 
 	idmap_hash *user_numbers;
-	UserState  *states;
-	EfUser	   *users;
-	uint32		nusers;
-	uint32		users_capacity;
+	UserState *states;
+	EfUser *users;
+	uint32 nusers;
+	uint32 users_capacity;
 
 	idmap_hash *compound_numbers;
-	EfCompound *compounds;		/* the known ones first, then the unknown */
-	uint32		ncompounds;
-	uint32		nknown;
-	uint32		compounds_capacity;
+	EfCompound *compounds; /* the known ones first, then the unknown */
+	uint32 ncompounds;
+	uint32 nknown;
+	uint32 compounds_capacity;
 
-	seen_hash  *seen;			/* experiment ids */
-	int64		experiments;
+	seen_hash *seen; /* experiment ids */
+	int64 experiments;
 
-	bool		sorted;
-	uint32	   *order;			/* users by ascending id */
-	uint32		next_user;
-	uint32		next_compound;
-	int64	   *tied;
-	uint32		tied_capacity;
+	bool sorted;
+	uint32 *order; /* users by ascending id */
+	uint32 next_user;
+	uint32 next_compound;
+	int64 *tied;
+	uint32 tied_capacity;
 };
 
 /* Zeroed memory that lives as long as the aggregate. */
 static void *
 alloc(EfAggregate *aggregate, size_t size)
 {
-	void	   *at;
+	void *at;
 
 	size = MAXALIGN(size);
 	if (size > SLAB_SIZE / 16)
@@ -135,11 +135,11 @@ alloc(EfAggregate *aggregate, size_t size)
 static EfText
 copy_text(EfAggregate *aggregate, EfText text)
 {
-	EfText		copy = {NULL, text.len};
+	EfText copy = {NULL, text.len};
 
 	if (text.data != NULL)
 	{
-		char	   *data = alloc(aggregate, text.len + 1);
+		char *data = alloc(aggregate, text.len + 1);
 
 		memcpy(data, text.data, text.len);
 		copy.data = data;
@@ -151,7 +151,7 @@ copy_text(EfAggregate *aggregate, EfText text)
 static void *
 room(EfAggregate *aggregate, void *array, size_t element, uint32 used, uint32 *capacity)
 {
-	void	   *new;
+	void *new;
 
 	if (used < *capacity)
 		return array;
@@ -192,11 +192,11 @@ EfAggregateEnd(EfAggregate *aggregate)
 bool
 EfAggregateUser(EfAggregate *aggregate, const EfUser *user)
 {
-	bool		found;
-	IdEntry    *entry = idmap_insert(aggregate->user_numbers, user->user_id, &found);
-	uint32		capacity = aggregate->users_capacity;
-	uint32		number = aggregate->nusers;
-	EfUser	   *copy;
+	bool found;
+	IdEntry *entry = idmap_insert(aggregate->user_numbers, user->user_id, &found);
+	uint32 capacity = aggregate->users_capacity;
+	uint32 number = aggregate->nusers;
+	EfUser *copy;
 
 	if (found)
 		return false;
@@ -230,8 +230,8 @@ add_compound(EfAggregate *aggregate, IdEntry *entry)
 bool
 EfAggregateCompound(EfAggregate *aggregate, const EfCompound *compound)
 {
-	bool		found;
-	IdEntry    *entry = idmap_insert(aggregate->compound_numbers, compound->compound_id, &found);
+	bool found;
+	IdEntry *entry = idmap_insert(aggregate->compound_numbers, compound->compound_id, &found);
 	EfCompound *copy;
 
 	Assert(aggregate->nknown == aggregate->ncompounds);
@@ -248,9 +248,9 @@ EfAggregateCompound(EfAggregate *aggregate, const EfCompound *compound)
 static bool
 mark_seen(EfAggregate *aggregate, int64 id)
 {
-	bool		found;
-	SeenEntry  *entry = seen_insert(aggregate->seen, id >> 6, &found);
-	uint64		bit = UINT64CONST(1) << (id & 63);
+	bool found;
+	SeenEntry *entry = seen_insert(aggregate->seen, id >> 6, &found);
+	uint64 bit = UINT64CONST(1) << (id & 63);
 
 	if (!found)
 		entry->bits = 0;
@@ -264,7 +264,7 @@ mark_seen(EfAggregate *aggregate, int64 id)
 static Count *
 find_count(Count *counts, uint32 capacity, uint32 number)
 {
-	uint32		at = (number * UINT64CONST(0x9e3779b9)) & (capacity - 1);
+	uint32 at = (number * UINT64CONST(0x9e3779b9)) & (capacity - 1);
 
 	while (counts[at].number != 0 && counts[at].number != number)
 		at = (at + 1) & (capacity - 1);
@@ -274,8 +274,8 @@ find_count(Count *counts, uint32 capacity, uint32 number)
 static void
 grow_counts(EfAggregate *aggregate, UserState *state)
 {
-	uint32		capacity = state->capacity == 0 ? 4 : state->capacity * 2;
-	Count	   *counts = alloc(aggregate, sizeof(Count) * capacity);
+	uint32 capacity = state->capacity == 0 ? 4 : state->capacity * 2;
+	Count *counts = alloc(aggregate, sizeof(Count) * capacity);
 
 	for (uint32 i = 0; i < state->capacity; i++)
 		if (state->counts[i].number != 0)
@@ -289,9 +289,9 @@ grow_counts(EfAggregate *aggregate, UserState *state)
 static void
 count_compound(EfAggregate *aggregate, UserState *state, int64 compound_id)
 {
-	bool		found;
-	IdEntry    *entry = idmap_insert(aggregate->compound_numbers, compound_id, &found);
-	Count	   *count;
+	bool found;
+	IdEntry *entry = idmap_insert(aggregate->compound_numbers, compound_id, &found);
+	Count *count;
 
 	if (!found)
 		(void) add_compound(aggregate, entry);
@@ -307,15 +307,16 @@ count_compound(EfAggregate *aggregate, UserState *state, int64 compound_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a user's experiments list compound " INT64_FORMAT
-						" more than %u times", compound_id, PG_UINT32_MAX)));
+						" more than %u times",
+						compound_id, PG_UINT32_MAX)));
 	count->count++;
 }
 
 EfReason
 EfAggregateExperiment(EfAggregate *aggregate, const EfExperiment *experiment)
 {
-	IdEntry    *user = idmap_lookup(aggregate->user_numbers, experiment->user_id);
-	UserState  *state;
+	IdEntry *user = idmap_lookup(aggregate->user_numbers, experiment->user_id);
+	UserState *state;
 
 	if (user == NULL)
 		return EF_UNKNOWN_USER;
@@ -350,8 +351,8 @@ EfAggregateUsers(const EfAggregate *aggregate)
 static int
 compare_ids(const void *a, const void *b)
 {
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
 
 	return x < y ? -1 : x > y;
 }
@@ -360,8 +361,8 @@ static int
 compare_users(const void *a, const void *b, void *arg)
 {
 	const EfUser *users = arg;
-	int64		x = users[*(const uint32 *) a].user_id;
-	int64		y = users[*(const uint32 *) b].user_id;
+	int64 x = users[*(const uint32 *) a].user_id;
+	int64 y = users[*(const uint32 *) b].user_id;
 
 	return x < y ? -1 : x > y;
 }
@@ -369,7 +370,7 @@ compare_users(const void *a, const void *b, void *arg)
 static void
 sort_users(EfAggregate *aggregate)
 {
-	bool		ascending = true;
+	bool ascending = true;
 
 	aggregate->order = MemoryContextAllocExtended(aggregate->context,
 												  sizeof(uint32) * Max(aggregate->nusers, 1),
@@ -390,8 +391,8 @@ sort_users(EfAggregate *aggregate)
 static void
 find_most_common(EfAggregate *aggregate, const UserState *state, EfFeatures *features)
 {
-	uint32		most = 0;
-	uint32		ntied = 0;
+	uint32 most = 0;
+	uint32 ntied = 0;
 
 	for (uint32 i = 0; i < state->capacity; i++)
 		most = Max(most, state->counts[i].count);
@@ -444,7 +445,7 @@ EfAggregateNext(EfAggregate *aggregate, EfFeatures *features)
 	features->experiments = state->experiments;
 	features->avg_experiments = (double) aggregate->experiments / (double) aggregate->nusers;
 	features->experiments_pct = aggregate->experiments == 0 ? 0 :
-		(double) state->experiments / (double) aggregate->experiments;
+															  (double) state->experiments / (double) aggregate->experiments;
 	features->has_run_time = state->timed > 0;
 	if (features->has_run_time)
 	{

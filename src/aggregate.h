@@ -13,43 +13,43 @@
 
 typedef struct EfUser
 {
-	int64		user_id;
-	EfText		name;			/* data NULL: unknown, as below */
-	EfText		email;
-	bool		has_signup_date;
-	int32		signup_date;	/* days since 2000-01-01 */
+	int64 user_id;
+	EfText name; /* data NULL: unknown, as below */
+	EfText email;
+	bool has_signup_date;
+	int32 signup_date; /* days since 2000-01-01 */
 } EfUser;
 
 typedef struct EfCompound
 {
-	int64		compound_id;
-	EfText		name;
-	EfText		structure;
+	int64 compound_id;
+	EfText name;
+	EfText structure;
 } EfCompound;
 
 typedef struct EfExperiment
 {
-	int64		experiment_id;
-	int64		user_id;
+	int64 experiment_id;
+	int64 user_id;
 	const int64 *compound_ids;
-	int			ncompounds;
-	bool		has_run_time;
-	double		run_time;		/* finite, >= 0 */
+	int ncompounds;
+	bool has_run_time;
+	double run_time; /* finite, >= 0 */
 } EfExperiment;
 
 /* The features of one user, as DESIGN calls them. */
 typedef struct EfFeatures
 {
-	EfUser		user;
-	int64		experiments;
-	double		avg_experiments;	/* all experiments / all users */
-	double		experiments_pct;	/* experiments / all experiments; 0 if there are none */
-	bool		has_run_time;	/* any run time is known */
-	double		total_run_time; /* exact sum, rounded once; inf if out of range */
-	double		avg_run_time;
-	int			ntied;			/* compounds listed most often; 0 if none is listed */
+	EfUser user;
+	int64 experiments;
+	double avg_experiments; /* all experiments / all users */
+	double experiments_pct; /* experiments / all experiments; 0 if there are none */
+	bool has_run_time;		/* any run time is known */
+	double total_run_time;	/* exact sum, rounded once; inf if out of range */
+	double avg_run_time;
+	int ntied;					/* compounds listed most often; 0 if none is listed */
 	const int64 *tied;			/* ascending; valid until the next call */
-	int64		count;			/* how often each of them is */
+	int64 count;				/* how often each of them is */
 	const EfCompound *compound; /* tied[0]; its texts are NULL where unknown */
 } EfFeatures;
 
@@ -78,4 +78,4 @@ extern bool EfAggregateNextCompound(EfAggregate *aggregate, EfCompound *compound
 
 extern void EfAggregateEnd(EfAggregate *aggregate);
 
-#endif							/* EF_AGGREGATE_H */
+#endif /* EF_AGGREGATE_H */

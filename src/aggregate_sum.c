@@ -26,8 +26,8 @@
 static inline void
 two_sum(double a, double b, double *sum, double *error)
 {
-	double		s = a + b;
-	double		b_part = s - a;
+	double s = a + b;
+	double b_part = s - a;
 
 	*error = (a - (s - b_part)) + (b - b_part);
 	*sum = s;
@@ -37,11 +37,11 @@ two_sum(double a, double b, double *sum, double *error)
 static int
 add_partial(double *partials, int n, double value)
 {
-	int			kept = 0;
+	int kept = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		double		error;
+		double error;
 
 		two_sum(value, partials[i], &value, &error);
 		if (error != 0)
@@ -54,21 +54,21 @@ add_partial(double *partials, int n, double value)
 static void
 add_to_tail(EfSum *sum, double value, MemoryContext context)
 {
-	double		partials[MAX_PARTIALS + 1];
-	EfSumTail  *tail = sum->tail;
-	int			n = tail == NULL ? 0 : tail->n;
+	double partials[MAX_PARTIALS + 1];
+	EfSumTail *tail = sum->tail;
+	int n = tail == NULL ? 0 : tail->n;
 
 	if (tail != NULL)
 		memcpy(partials, tail->partials, sizeof(double) * (Size) n);
 	n = add_partial(partials, n, value);
 	if (tail == NULL || n > tail->capacity)
 	{
-		int			capacity = n * 2;
+		int capacity = n * 2;
 
 		if (tail != NULL)
 			pfree(tail);
 		tail = MemoryContextAlloc(context, offsetof(EfSumTail, partials) +
-								  sizeof(double) * (Size) capacity);
+											   sizeof(double) * (Size) capacity);
 		tail->capacity = capacity;
 		sum->tail = tail;
 	}
@@ -79,9 +79,9 @@ add_to_tail(EfSum *sum, double value, MemoryContext context)
 void
 EfSumAdd(EfSum *sum, double value, MemoryContext context)
 {
-	double		high;
-	double		error;
-	double		low;
+	double high;
+	double error;
+	double low;
 
 	two_sum(sum->high, value, &high, &error);
 	if (error == 0)
@@ -104,10 +104,10 @@ EfSumAdd(EfSum *sum, double value, MemoryContext context)
 double
 EfSumValue(const EfSum *sum)
 {
-	double		partials[MAX_PARTIALS + 3];
-	double		value;
-	double		error = 0;
-	int			n = 0;
+	double partials[MAX_PARTIALS + 3];
+	double value;
+	double error = 0;
+	int n = 0;
 
 	if (sum->tail == NULL || !isfinite(sum->high))
 		return sum->high + sum->low;
@@ -125,8 +125,8 @@ EfSumValue(const EfSum *sum)
 	/* halfway cases: what comes further down decides which way */
 	if (n > 0 && ((error < 0 && partials[n - 1] < 0) || (error > 0 && partials[n - 1] > 0)))
 	{
-		double		twice = error * 2;
-		double		moved = value + twice;
+		double twice = error * 2;
+		double moved = value + twice;
 
 		if (moved - value == twice)
 			value = moved;

@@ -13,17 +13,17 @@
 
 typedef struct EfSumTail
 {
-	int			n;
-	int			capacity;
-	double		partials[FLEXIBLE_ARRAY_MEMBER];
+	int n;
+	int capacity;
+	double partials[FLEXIBLE_ARRAY_MEMBER];
 } EfSumTail;
 
 /* All zero is the empty sum. */
 typedef struct EfSum
 {
-	double		high;			/* high + low + tail is the sum */
-	double		low;
-	EfSumTail  *tail;			/* what two doubles can't hold; mostly NULL */
+	double high; /* high + low + tail is the sum */
+	double low;
+	EfSumTail *tail; /* what two doubles can't hold; mostly NULL */
 } EfSum;
 
 /* Adds value; a tail is allocated in context. */
@@ -32,4 +32,4 @@ extern void EfSumAdd(EfSum *sum, double value, MemoryContext context);
 /* The sum, correctly rounded (half to even); infinity when out of range. */
 extern double EfSumValue(const EfSum *sum);
 
-#endif							/* EF_AGGREGATE_SUM_H */
+#endif /* EF_AGGREGATE_SUM_H */

@@ -17,4 +17,4 @@
 #define EF_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
-#endif							/* EF_COMPAT_H */
+#endif /* EF_COMPAT_H */

@@ -22,46 +22,46 @@ static const char delimiters[] = {',', ';', '\t', '|'};
 typedef struct Sample
 {
 	const char *data;
-	size_t		len;
-	size_t		pos;
+	size_t len;
+	size_t pos;
 } Sample;
 
 /* One dialect tried on the sample. */
 typedef struct Trial
 {
-	EfDialect	dialect;
-	int			matched;		/* required columns that its header has */
-	int64		header_line;
-	int64		data_line;
-	int64		data_offset;
-	int			ncolumns;
-	char	  **columns;
-	bool		padded;			/* header names have blanks inside their quotes */
-	int			records;		/* after the header */
-	int			bad;			/* malformed, or with another number of columns */
-	int			usual;			/* number of columns, where none are required */
-	int			quoted;			/* values that begin with " (as it shows without quoting) */
-	int			apostrophes;	/* values that begin and end with ' */
-	int			tabbed;			/* records with a value that begins with a tab */
+	EfDialect dialect;
+	int matched; /* required columns that its header has */
+	int64 header_line;
+	int64 data_line;
+	int64 data_offset;
+	int ncolumns;
+	char **columns;
+	bool padded;	 /* header names have blanks inside their quotes */
+	int records;	 /* after the header */
+	int bad;		 /* malformed, or with another number of columns */
+	int usual;		 /* number of columns, where none are required */
+	int quoted;		 /* values that begin with " (as it shows without quoting) */
+	int apostrophes; /* values that begin and end with ' */
+	int tabbed;		 /* records with a value that begins with a tab */
 } Trial;
 
 /* The question, the same for all trials. */
 typedef struct Question
 {
-	Sample		sample;
-	bool		whole;
+	Sample sample;
+	bool whole;
 	const EfDialectOptions *options;
 	const char *const *required;
-	int			nrequired;
-	size_t		max_record;
-	int64		first_line;		/* where reading begins, after skipped lines */
-	size_t		first_offset;
+	int nrequired;
+	size_t max_record;
+	int64 first_line; /* where reading begins, after skipped lines */
+	size_t first_offset;
 } Question;
 
 static size_t
 read_sample(void *arg, char *buf, size_t len)
 {
-	Sample	   *sample = arg;
+	Sample *sample = arg;
 
 	len = Min(len, sample->len - sample->pos);
 	memcpy(buf, sample->data + sample->pos, len);
@@ -80,7 +80,7 @@ static char *
 trimmed(const EfText *field)
 {
 	const char *from = field->data;
-	size_t		len = field->len;
+	size_t len = field->len;
 
 	while (len > 0 && is_blank(*from))
 		from++, len--;
@@ -92,14 +92,14 @@ trimmed(const EfText *field)
 static int
 count_required(const Question *question, const EfRecord *record)
 {
-	int			matched = 0;
+	int matched = 0;
 
 	for (int i = 0; i < question->nrequired; i++)
 	{
 		for (int j = 0; j < record->nfields; j++)
 		{
-			char	   *name = trimmed(&record->fields[j]);
-			bool		same = pg_strcasecmp(name, question->required[i]) == 0;
+			char *name = trimmed(&record->fields[j]);
+			bool same = pg_strcasecmp(name, question->required[i]) == 0;
 
 			pfree(name);
 			if (same)
@@ -141,8 +141,8 @@ begin_trial(const Question *question, Sample *sample, const EfDialect *dialect,
 static bool
 is_cut(const Question *question, const EfRecordReader *reader)
 {
-	int64		line;
-	int64		offset;
+	int64 line;
+	int64 offset;
 
 	if (question->whole)
 		return false;
@@ -154,16 +154,16 @@ is_cut(const Question *question, const EfRecordReader *reader)
 static void
 find_header(const Question *question, Trial *trial)
 {
-	Sample		sample;
+	Sample sample;
 	EfRecordReader *reader = begin_trial(question, &sample, &trial->dialect,
 										 question->first_line,
 										 (int64) question->first_offset);
-	EfRecord	record;
-	int			looked = 0;
+	EfRecord record;
+	int looked = 0;
 
 	while (looked++ < HEADER_RECORDS && EfRecordNext(reader, &record))
 	{
-		int			matched;
+		int matched;
 
 		if (record.defect != EF_TAKEN)
 			continue;
@@ -183,7 +183,7 @@ find_header(const Question *question, Trial *trial)
 static int
 width(const EfRecord *record)
 {
-	int			n = record->nfields;
+	int n = record->nfields;
 
 	while (n > 0 && record->fields[n - 1].len == 0)
 		n--;
@@ -194,24 +194,24 @@ static bool
 is_enclosed(const EfText *field, char quote)
 {
 	return field->len >= 2 && field->data[0] == quote &&
-		field->data[field->len - 1] == quote;
+		   field->data[field->len - 1] == quote;
 }
 
 /* Reads the records after the header and notes how well they fit. */
 static void
 try_records(const Question *question, Trial *trial)
 {
-	Sample		sample;
+	Sample sample;
 	EfRecordReader *reader = begin_trial(question, &sample, &trial->dialect,
 										 trial->data_line, trial->data_offset);
-	EfRecord	record;
-	int			expected = trial->ncolumns > 0 ? trial->ncolumns : question->nrequired;
-	int			widths[64] = {0};
-	int			usual = 0;
+	EfRecord record;
+	int expected = trial->ncolumns > 0 ? trial->ncolumns : question->nrequired;
+	int widths[64] = {0};
+	int usual = 0;
 
 	while (EfRecordNext(reader, &record))
 	{
-		bool		tabbed = false;
+		bool tabbed = false;
 
 		if (is_cut(question, reader))
 			break;
@@ -266,7 +266,7 @@ is_better(const Trial *b, const Trial *a)
 	{
 		if (b->dialect.quote == '\'' && a->dialect.quote == '"')
 			return a->apostrophes > 0 &&
-				(b->bad < a->bad || (b->bad == a->bad && a->apostrophes >= a->records));
+				   (b->bad < a->bad || (b->bad == a->bad && a->apostrophes >= a->records));
 		if (b->dialect.quote == '\0' && a->dialect.quote == '"' && b->quoted > 0)
 			return false;
 	}
@@ -306,7 +306,7 @@ next_line(Question *question)
 {
 	const char *at = question->sample.data + question->first_offset;
 	const char *end = question->sample.data + question->sample.len;
-	EfNewline	newline = question->options->newline;
+	EfNewline newline = question->options->newline;
 
 	if (at == end)
 		return false;
@@ -333,10 +333,10 @@ skip_lines(Question *question, char *delimiter)
 	/* sep= stands on the first line that is not blank */
 	for (;;)
 	{
-		int64		line = question->first_line;
-		size_t		before = question->first_offset;
+		int64 line = question->first_line;
+		size_t before = question->first_offset;
 		const char *start = question->sample.data + before;
-		size_t		len;
+		size_t len;
 
 		if (!next_line(question))
 			return;
@@ -366,8 +366,8 @@ static void
 try_dialect(const Question *question, char delimiter, char quote, char escape, Trial *best)
 {
 	const EfDialectOptions *options = question->options;
-	bool		first = best->dialect.delimiter == '\0';
-	Trial		trial;
+	bool first = best->dialect.delimiter == '\0';
+	Trial trial;
 
 	memset(&trial, 0, sizeof(trial));
 	trial.dialect.delimiter = delimiter;
@@ -395,8 +395,8 @@ try_quotings(const Question *question, char delimiter, Trial *best)
 {
 	const EfDialectOptions *options = question->options;
 	const Sample *sample = &question->sample;
-	char		quotes[] = {'"', '\'', '\0'};	/* in order of preference */
-	int			nquotes = lengthof(quotes);
+	char quotes[] = {'"', '\'', '\0'}; /* in order of preference */
+	int nquotes = lengthof(quotes);
 
 	if (options->quote_given)
 	{
@@ -405,7 +405,7 @@ try_quotings(const Question *question, char delimiter, Trial *best)
 	}
 	for (int i = 0; i < nquotes; i++)
 	{
-		char		quote = quotes[i];
+		char quote = quotes[i];
 
 		if (quote == '\'' && nquotes > 1 && memchr(sample->data, quote, sample->len) == NULL)
 			continue;
@@ -425,7 +425,7 @@ static bool
 is_padded_inside(const Trial *trial)
 {
 	return trial->padded ||
-		(trial->records > trial->bad && trial->tabbed == trial->records - trial->bad);
+		   (trial->records > trial->bad && trial->tabbed == trial->records - trial->bad);
 }
 
 void
@@ -436,10 +436,9 @@ EfDialectDetect(const char *sample, size_t len, bool whole, const EfDialectOptio
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "eikon_features dialect",
 												  ALLOCSET_DEFAULT_SIZES);
-	Question	question = {{sample, len, 0}, whole, options, required, nrequired,
-	max_record, 1, 0};
-	Trial		best;
-	char		said = '\0';
+	Question question = {{sample, len, 0}, whole, options, required, nrequired, max_record, 1, 0};
+	Trial best;
+	char said = '\0';
 
 	MemoryContextSwitchTo(context);
 	memset(&best, 0, sizeof(best));

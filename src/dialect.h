@@ -10,18 +10,18 @@
 /* Which blanks (space, tab) around a value are padding rather than data. */
 typedef enum EfPadding
 {
-	EF_PADDING_AUTO,			/* option only: not said */
-	EF_PADDING_TRIM,			/* those outside quotes */
-	EF_PADDING_TRIM_QUOTED,		/* those inside quotes too */
-	EF_PADDING_KEEP				/* none */
+	EF_PADDING_AUTO,		/* option only: not said */
+	EF_PADDING_TRIM,		/* those outside quotes */
+	EF_PADDING_TRIM_QUOTED, /* those inside quotes too */
+	EF_PADDING_KEEP			/* none */
 } EfPadding;
 
 /* Which bytes end a line. */
 typedef enum EfNewline
 {
-	EF_NEWLINE_ANY,				/* LF, CRLF and CR, mixed as they come */
-	EF_NEWLINE_LF,				/* LF alone; a CR before it is padding */
-	EF_NEWLINE_CR				/* CR alone */
+	EF_NEWLINE_ANY, /* LF, CRLF and CR, mixed as they come */
+	EF_NEWLINE_LF,	/* LF alone; a CR before it is padding */
+	EF_NEWLINE_CR	/* CR alone */
 } EfNewline;
 
 /*
@@ -30,42 +30,42 @@ typedef enum EfNewline
  */
 typedef struct EfDialect
 {
-	char		delimiter;
-	char		quote;
-	char		escape;
-	EfPadding	padding;
-	EfNewline	newline;
+	char delimiter;
+	char quote;
+	char escape;
+	EfPadding padding;
+	EfNewline newline;
 } EfDialect;
 
 /* What the caller says of a dialect; whatever is not said is detected. */
 typedef struct EfDialectOptions
 {
-	bool		delimiter_given;
-	bool		quote_given;
-	bool		escape_given;
-	bool		header_given;
-	bool		skip_given;
-	char		delimiter;
-	char		quote;			/* 0: no quoting */
-	char		escape;			/* equal to quote, or 0: doubled quotes */
-	EfPadding	padding;
-	EfNewline	newline;
-	bool		header;			/* false: no header, columns in their documented order */
-	int64		skip;			/* physical lines before the header or the data */
+	bool delimiter_given;
+	bool quote_given;
+	bool escape_given;
+	bool header_given;
+	bool skip_given;
+	char delimiter;
+	char quote;	 /* 0: no quoting */
+	char escape; /* equal to quote, or 0: doubled quotes */
+	EfPadding padding;
+	EfNewline newline;
+	bool header; /* false: no header, columns in their documented order */
+	int64 skip;	 /* physical lines before the header or the data */
 } EfDialectOptions;
 
 /* What detection found. Texts and arrays live in the caller's context. */
 typedef struct EfDetected
 {
-	EfDialect	dialect;
-	bool		complete;		/* the header has all the columns required */
-	int64		first_line;		/* where reading starts: after lines to be skipped */
-	size_t		first_offset;	/* byte in the sample where that line begins */
-	int64		header_line;	/* physical line of the header, 0 for none */
-	int64		data_line;		/* physical line after it: where records begin */
-	size_t		data_offset;	/* byte in the sample where that line begins */
-	int			ncolumns;		/* number of columns of the header */
-	char	  **columns;		/* their names, trimmed; "" for unnamed ones */
+	EfDialect dialect;
+	bool complete;		 /* the header has all the columns required */
+	int64 first_line;	 /* where reading starts: after lines to be skipped */
+	size_t first_offset; /* byte in the sample where that line begins */
+	int64 header_line;	 /* physical line of the header, 0 for none */
+	int64 data_line;	 /* physical line after it: where records begin */
+	size_t data_offset;	 /* byte in the sample where that line begins */
+	int ncolumns;		 /* number of columns of the header */
+	char **columns;		 /* their names, trimmed; "" for unnamed ones */
 } EfDetected;
 
 /*
@@ -81,4 +81,4 @@ extern void EfDialectDetect(const char *sample, size_t len, bool whole,
 							const char *const *required, int nrequired,
 							size_t max_record, EfDetected *found);
 
-#endif							/* EF_DIALECT_H */
+#endif /* EF_DIALECT_H */

@@ -47,13 +47,13 @@ typedef enum EfReason
 typedef struct EfText
 {
 	const char *data;
-	uint32		len;
+	uint32 len;
 } EfText;
 
 /*
  * Where bytes come from: fills buf with up to len bytes and returns how many,
  * 0 at the end. Errors are thrown.
  */
-typedef size_t (*EfReadFn) (void *arg, char *buf, size_t len);
+typedef size_t (*EfReadFn)(void *arg, char *buf, size_t len);
 
-#endif							/* EIKON_FEATURES_H */
+#endif /* EIKON_FEATURES_H */

@@ -13,7 +13,7 @@
 int
 EfEncodingByName(const char *name)
 {
-	int			encoding;
+	int encoding;
 
 	if (pg_strcasecmp(name, "UTF-16LE") == 0 || pg_strcasecmp(name, "UTF16LE") == 0)
 		return EF_UTF16LE;
@@ -65,17 +65,17 @@ utf16_unit(const char *at, bool big)
 static size_t
 decode_utf16(bool big, const char *from, size_t len, bool end, char *to, size_t *written)
 {
-	size_t		i = 0;
-	char	   *out = to;
+	size_t i = 0;
+	char *out = to;
 
 	while (i + 2 <= len)
 	{
-		uint32		c = utf16_unit(from + i, big);
-		size_t		size = 2;
+		uint32 c = utf16_unit(from + i, big);
+		size_t size = 2;
 
 		if (c >= 0xD800 && c < 0xDC00)
 		{
-			uint32		low;
+			uint32 low;
 
 			if (i + 4 > len && !end)
 				break;
@@ -107,9 +107,9 @@ decode_utf16(bool big, const char *from, size_t len, bool end, char *to, size_t 
 size_t
 EfDecode(EfDecoder *decoder, const char *from, size_t len, bool end, char *to, size_t *written)
 {
-	size_t		taken = 0;
-	char	   *out = to;
-	size_t		longest;
+	size_t taken = 0;
+	char *out = to;
+	size_t longest;
 
 	if (!OidIsValid(decoder->conversion))
 		return decode_utf16(decoder->encoding == EF_UTF16BE, from, len, end, to, written);
@@ -137,10 +137,10 @@ EfDecode(EfDecoder *decoder, const char *from, size_t len, bool end, char *to, s
 static bool
 convert_to_server(EfText *text, int encoding)
 {
-	static Oid	conversion = InvalidOid;
-	size_t		room = (size_t) text->len * MAX_CONVERSION_GROWTH + 1;
-	char	   *to = palloc(room);
-	int			taken;
+	static Oid conversion = InvalidOid;
+	size_t room = (size_t) text->len * MAX_CONVERSION_GROWTH + 1;
+	char *to = palloc(room);
+	int taken;
 
 	if (!OidIsValid(conversion))
 		conversion = FindDefaultConversionProc(PG_UTF8, encoding);
@@ -172,7 +172,7 @@ is_ascii(const char *s, uint32 len)
 bool
 EfToServer(EfText *text)
 {
-	int			encoding = GetDatabaseEncoding();
+	int encoding = GetDatabaseEncoding();
 
 	if (is_ascii(text->data, text->len))
 		return true;

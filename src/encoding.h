@@ -14,14 +14,14 @@
 #define EF_ENCODING_AUTO (-1)
 
 /* PostgreSQL's names, and UTF-16LE, UTF-16BE. Throws when there is none. */
-extern int	EfEncodingByName(const char *name);
+extern int EfEncodingByName(const char *name);
 extern const char *EfEncodingName(int encoding);
 
 /* Like a block of a file: may end in the middle of a character. */
 typedef struct EfDecoder
 {
-	int			encoding;
-	Oid			conversion;		/* to UTF-8; of no use for UTF-16 */
+	int encoding;
+	Oid conversion; /* to UTF-8; of no use for UTF-16 */
 } EfDecoder;
 
 extern void EfDecoderBegin(EfDecoder *decoder, int encoding);
@@ -45,4 +45,4 @@ extern size_t EfDecode(EfDecoder *decoder, const char *from, size_t len, bool en
  */
 extern bool EfToServer(EfText *text);
 
-#endif							/* EF_ENCODING_H */
+#endif /* EF_ENCODING_H */

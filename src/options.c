@@ -10,13 +10,13 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 
-typedef void (*SetFn) (EfOptions *options, const char *name, Datum value);
+typedef void (*SetFn)(EfOptions *options, const char *name, Datum value);
 
 typedef struct Option
 {
 	const char *name;
-	Oid			type;
-	SetFn		set;
+	Oid type;
+	SetFn set;
 } Option;
 
 static void
@@ -48,7 +48,7 @@ one_character(const char *name, const char *value)
 static void
 set_on_error(EfOptions *options, const char *name, Datum value)
 {
-	char	   *s = TextDatumGetCString(value);
+	char *s = TextDatumGetCString(value);
 
 	if (strcmp(s, "stop") != 0 && strcmp(s, "ignore") != 0)
 		fail_choice(name, s, "stop, ignore");
@@ -76,7 +76,7 @@ set_delimiter(EfOptions *options, const char *name, Datum value)
 static void
 set_quote(EfOptions *options, const char *name, Datum value)
 {
-	char	   *s = TextDatumGetCString(value);
+	char *s = TextDatumGetCString(value);
 
 	options->dialect.quote = *s == '\0' ? '\0' : one_character(name, s);
 	options->dialect.quote_given = true;
@@ -99,7 +99,7 @@ set_encoding(EfOptions *options, const char *name, Datum value)
 static void
 set_null(EfOptions *options, const char *name, Datum value)
 {
-	char	   *s = TextDatumGetCString(value);
+	char *s = TextDatumGetCString(value);
 
 	if (strpbrk(s, "\r\n") != NULL)
 		ereport(ERROR,
@@ -132,7 +132,7 @@ set_skip(EfOptions *options, const char *name, Datum value)
 static void
 set_padding(EfOptions *options, const char *name, Datum value)
 {
-	char	   *s = TextDatumGetCString(value);
+	char *s = TextDatumGetCString(value);
 
 	if (strcmp(s, "trim") == 0)
 		options->dialect.padding = EF_PADDING_TRIM;
@@ -147,7 +147,7 @@ set_padding(EfOptions *options, const char *name, Datum value)
 static void
 set_newline(EfOptions *options, const char *name, Datum value)
 {
-	char	   *s = TextDatumGetCString(value);
+	char *s = TextDatumGetCString(value);
 
 	if (strcmp(s, "any") == 0)
 		options->dialect.newline = EF_NEWLINE_ANY;

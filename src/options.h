@@ -12,20 +12,20 @@
 typedef struct EfGivenOption
 {
 	const char *name;
-	Oid			type;			/* TEXTOID, INT8OID or BOOLOID */
-	Datum		value;
+	Oid type; /* TEXTOID, INT8OID or BOOLOID */
+	Datum value;
 } EfGivenOption;
 
 typedef struct EfOptions
 {
 	EfDialectOptions dialect;
-	int			encoding;		/* see encoding.h */
-	const char *null;			/* values equal to it are NULL */
-	bool		null_given;
-	bool		ignore;			/* on_error => 'ignore' */
-	int64		reject_limit;	/* 0: none */
-	bool		dry_run;
-	List	   *given;			/* EfGivenOption, those not at their default */
+	int encoding;	  /* see encoding.h */
+	const char *null; /* values equal to it are NULL */
+	bool null_given;
+	bool ignore;		/* on_error => 'ignore' */
+	int64 reject_limit; /* 0: none */
+	bool dry_run;
+	List *given; /* EfGivenOption, those not at their default */
 } EfOptions;
 
 /* Defaults. */
@@ -37,4 +37,4 @@ extern void EfOptionsSet(EfOptions *options, const char *name, Oid type, Datum v
 /* Checks those that depend on each other. */
 extern void EfOptionsCheck(const EfOptions *options);
 
-#endif							/* EF_OPTIONS_H */
+#endif /* EF_OPTIONS_H */

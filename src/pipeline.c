@@ -27,7 +27,7 @@
 /* How much of a file its dialect is detected from. */
 #define SAMPLE_SIZE (256 * 1024)
 
-static int	max_line_size = 2048;
+static int max_line_size = 2048;
 
 void
 EfPipelineInit(void)
@@ -46,26 +46,26 @@ EfPipelineInit(void)
 /* A file whose beginning has been read as a sample. */
 typedef struct Input
 {
-	EfFile	   *file;
-	char	   *sample;
-	size_t		len;
-	size_t		pos;
-	bool		whole;
+	EfFile *file;
+	char *sample;
+	size_t len;
+	size_t pos;
+	bool whole;
 } Input;
 
 /* One derivation. */
 typedef struct Derivation
 {
 	const EfOptions *options;
-	EfRejectFn	on_reject;
-	void	   *reject_arg;
-	EfReport   *report;
+	EfRejectFn on_reject;
+	void *reject_arg;
+	EfReport *report;
 	EfAggregate *aggregate;
-	MemoryContext values;		/* of one record */
-	int64		rejected;
+	MemoryContext values; /* of one record */
+	int64 rejected;
 
 	/* the file being read */
-	EfRowMap	map;
+	EfRowMap map;
 	EfFileNote *note;
 } Derivation;
 
@@ -73,14 +73,14 @@ typedef struct Derivation
 typedef struct Place
 {
 	const char *file;
-	int64		line;			/* 0: none yet */
-	const EfReject *reject;		/* being thrown */
+	int64 line;				/* 0: none yet */
+	const EfReject *reject; /* being thrown */
 } Place;
 
 static void
 place_context(void *arg)
 {
-	Place	   *place = arg;
+	Place *place = arg;
 
 	if (place->reject != NULL)
 		EfRejectContext(place->reject);
@@ -93,7 +93,7 @@ place_context(void *arg)
 static void
 begin_input(Input *input, EfFile *file)
 {
-	size_t		got;
+	size_t got;
 
 	input->file = file;
 	input->sample = palloc(SAMPLE_SIZE);
@@ -111,7 +111,7 @@ begin_input(Input *input, EfFile *file)
 static size_t
 read_input(void *arg, char *buf, size_t len)
 {
-	Input	   *input = arg;
+	Input *input = arg;
 
 	if (input->pos == input->len)
 		return EfFileRead(input->file, buf, len);
@@ -138,7 +138,7 @@ begin_records(Input *input, const EfDialect *dialect, int64 line, size_t offset)
 static void
 reject_record(Derivation *d, Place *place, const EfRecord *record, const EfRowFault *fault)
 {
-	EfReject	reject = {
+	EfReject reject = {
 		.kind = d->map.kind,
 		.reason = fault->reason,
 		.file = d->note->file,
@@ -177,7 +177,7 @@ add_row(Derivation *d, const EfRow *row)
 			return EfAggregateUser(d->aggregate, &row->user) ? EF_TAKEN : EF_DUPLICATE_KEY;
 		case EF_COMPOUNDS:
 			return EfAggregateCompound(d->aggregate, &row->compound) ? EF_TAKEN :
-				EF_DUPLICATE_KEY;
+																	   EF_DUPLICATE_KEY;
 		case EF_EXPERIMENTS:
 			return EfAggregateExperiment(d->aggregate, &row->experiment);
 	}
@@ -190,8 +190,8 @@ take_record(Derivation *d, Place *place, const EfRecord *record)
 {
 	EfKindCounts *counts = &d->report->kinds[d->map.kind];
 	MemoryContext old = MemoryContextSwitchTo(d->values);
-	EfRow		row;
-	EfRowFault	fault;
+	EfRow row;
+	EfRowFault fault;
 
 	place->line = record->line;
 	counts->read++;
@@ -200,7 +200,7 @@ take_record(Derivation *d, Place *place, const EfRecord *record)
 		reject_record(d, place, record, &fault);
 	else
 	{
-		EfReason	reason = add_row(d, &row);
+		EfReason reason = add_row(d, &row);
 
 		if (reason == EF_TAKEN)
 			counts->loaded++;
@@ -218,7 +218,7 @@ take_record(Derivation *d, Place *place, const EfRecord *record)
 static void
 detect(Derivation *d, EfKind kind, Input *input, EfDetected *found)
 {
-	int			ncolumns;
+	int ncolumns;
 	const char *const *columns = EfKindColumns(kind, &ncolumns);
 
 	EfDialectDetect(input->sample, input->len, input->whole, &d->options->dialect,
@@ -239,12 +239,12 @@ detect(Derivation *d, EfKind kind, Input *input, EfDetected *found)
 static void
 read_file(Derivation *d, EfSource *source, EfKind kind, const char *name)
 {
-	Place		place = {.file = name};
+	Place place = {.file = name};
 	ErrorContextCallback callback = {.callback = place_context, .arg = &place};
-	EfDetected	found;
+	EfDetected found;
 	EfRecordReader *reader;
-	EfRecord	record;
-	Input		input;
+	EfRecord record;
+	Input input;
 
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
@@ -275,7 +275,7 @@ read_file(Derivation *d, EfSource *source, EfKind kind, const char *name)
 static double
 seconds_since(instr_time start)
 {
-	instr_time	now;
+	instr_time now;
 
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, start);
@@ -286,9 +286,9 @@ EfAggregate *
 EfPipelineDerive(const char *path, const EfOptions *options, EfRejectFn on_reject, void *arg,
 				 EfReport *report)
 {
-	EfSource   *source = EfSourceOpen(CurrentMemoryContext, path);
-	List	   *files[EF_KINDS];
-	Derivation	d = {
+	EfSource *source = EfSourceOpen(CurrentMemoryContext, path);
+	List *files[EF_KINDS];
+	Derivation d = {
 		.options = options,
 		.on_reject = on_reject,
 		.reject_arg = arg,
@@ -306,8 +306,8 @@ EfPipelineDerive(const char *path, const EfOptions *options, EfRejectFn on_rejec
 		files[kind] = EfSourceFiles(source, EfKindNames[kind]);
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
 	{
-		instr_time	start;
-		ListCell   *cell;
+		instr_time start;
+		ListCell *cell;
 
 		INSTR_TIME_SET_CURRENT(start);
 		foreach(cell, files[kind])
@@ -327,7 +327,7 @@ detect_any(const Input *input, const EfOptions *options, EfDetected *found)
 {
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
 	{
-		int			ncolumns;
+		int ncolumns;
 		const char *const *columns = EfKindColumns(kind, &ncolumns);
 
 		EfDialectDetect(input->sample, input->len, input->whole, &options->dialect,
@@ -342,12 +342,12 @@ detect_any(const Input *input, const EfOptions *options, EfDetected *found)
 void
 EfPipelinePreview(const char *path, const EfOptions *options, EfRecordFn on_record, void *arg)
 {
-	Place		place = {.file = path};
+	Place place = {.file = path};
 	ErrorContextCallback callback = {.callback = place_context, .arg = &place};
-	EfDetected	found;
+	EfDetected found;
 	EfRecordReader *reader;
-	EfRecord	record;
-	Input		input;
+	EfRecord record;
+	Input input;
 
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;

@@ -16,38 +16,38 @@ extern void EfPipelineInit(void);
 
 typedef struct EfKindCounts
 {
-	int64		read;			/* = loaded + rejected */
-	int64		loaded;
-	int64		rejected;
-	double		seconds;
+	int64 read; /* = loaded + rejected */
+	int64 loaded;
+	int64 rejected;
+	double seconds;
 } EfKindCounts;
 
 /* What was found out about one file. */
 typedef struct EfFileNote
 {
-	EfKind		kind;
+	EfKind kind;
 	const char *file;
-	int64		bytes;			/* as on disk */
-	int64		records;		/* header not counted */
+	int64 bytes;   /* as on disk */
+	int64 records; /* header not counted */
 	const char *compression;
 	const char *encoding;
-	EfDialect	dialect;
+	EfDialect dialect;
 	EfNewlineCounts newlines;
-	int64		header_line;	/* 0: none */
-	List	   *ignored;		/* names of columns of no use, as in the file */
+	int64 header_line; /* 0: none */
+	List *ignored;	   /* names of columns of no use, as in the file */
 } EfFileNote;
 
 typedef struct EfReport
 {
-	const char *source;			/* the directory's path */
-	int64		bytes;
+	const char *source; /* the directory's path */
+	int64 bytes;
 	EfKindCounts kinds[EF_KINDS];
-	int64		unknown_compounds;
-	List	   *files;			/* EfFileNote */
+	int64 unknown_compounds;
+	List *files; /* EfFileNote */
 } EfReport;
 
 /* Is given each reject where options say to ignore them. */
-typedef void (*EfRejectFn) (void *arg, const EfReject *reject);
+typedef void (*EfRejectFn)(void *arg, const EfReject *reject);
 
 /*
  * Reads the files of a source and derives the features. path NULL is
@@ -58,9 +58,9 @@ extern EfAggregate *EfPipelineDerive(const char *path, const EfOptions *options,
 									 EfRejectFn on_reject, void *arg, EfReport *report);
 
 /* Gives every record of a file, header and malformed ones included, to on_record. */
-typedef void (*EfRecordFn) (void *arg, const EfRecord *record);
+typedef void (*EfRecordFn)(void *arg, const EfRecord *record);
 
 extern void EfPipelinePreview(const char *path, const EfOptions *options,
 							  EfRecordFn on_record, void *arg);
 
-#endif							/* EF_PIPELINE_H */
+#endif /* EF_PIPELINE_H */

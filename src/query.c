@@ -39,8 +39,8 @@ EfQueryRelation(const char *name, TupleDesc desc, Tuplestorestate *rows, int64 n
 static void
 run(const char *sql, int nargs, const Oid *types, const Datum *args, const bool *nulls)
 {
-	char	   *marks = palloc((Size) nargs + 1);
-	int			status;
+	char *marks = palloc((Size) nargs + 1);
+	int status;
 
 	for (int i = 0; i < nargs; i++)
 		marks[i] = nulls != NULL && nulls[i] ? 'n' : ' ';
@@ -65,8 +65,8 @@ int64
 EfQueryBigint(const char *sql, int nargs, const Oid *types, const Datum *args,
 			  const bool *nulls)
 {
-	bool		isnull;
-	Datum		value;
+	bool isnull;
+	Datum value;
 
 	run(sql, nargs, types, args, nulls);
 	if (SPI_processed != 1)

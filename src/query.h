@@ -29,4 +29,4 @@ extern uint64 EfQueryRun(const char *sql, int nargs, const Oid *types, const Dat
 extern int64 EfQueryBigint(const char *sql, int nargs, const Oid *types, const Datum *args,
 						   const bool *nulls);
 
-#endif							/* EF_QUERY_H */
+#endif /* EF_QUERY_H */

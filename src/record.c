@@ -42,7 +42,7 @@ typedef enum Line
 {
 	LINE_FOUND,
 	LINE_TOO_LONG,
-	LINE_NONE					/* at the end of the input */
+	LINE_NONE /* at the end of the input */
 } Line;
 
 /*
@@ -51,50 +51,50 @@ typedef enum Line
  */
 typedef struct NextByte
 {
-	char		byte;
-	bool		hit;
-	size_t		from;
-	size_t		pos;
+	char byte;
+	bool hit;
+	size_t from;
+	size_t pos;
 } NextByte;
 
 struct EfRecordReader
 {
 	MemoryContext context;
-	EfDialect	dialect;
-	EfReadFn	read;
-	void	   *read_arg;
-	size_t		max_record;
+	EfDialect dialect;
+	EfReadFn read;
+	void *read_arg;
+	size_t max_record;
 
-	char	   *buf;
-	size_t		capacity;
-	size_t		begin;
-	size_t		end;
-	bool		eof;
-	NextByte	next_lf;
-	NextByte	next_cr;
-	bool		in_long_line;	/* begin is in the middle of one to be dropped */
+	char *buf;
+	size_t capacity;
+	size_t begin;
+	size_t end;
+	bool eof;
+	NextByte next_lf;
+	NextByte next_cr;
+	bool in_long_line; /* begin is in the middle of one to be dropped */
 
-	int64		line;			/* of the byte at begin */
-	int64		offset;
-	size_t		consumed;		/* bytes and lines to step over at the next call */
-	int64		consumed_lines;
+	int64 line; /* of the byte at begin */
+	int64 offset;
+	size_t consumed; /* bytes and lines to step over at the next call */
+	int64 consumed_lines;
 	EfNewlineCounts newlines;
 
 	struct csv_parser parser;
-	char	   *escaped;		/* a line with its escapes replaced */
-	size_t		escaped_capacity;
+	char *escaped; /* a line with its escapes replaced */
+	size_t escaped_capacity;
 
 	/* the record so far */
-	char	   *text;
-	size_t		text_len;
-	size_t		text_capacity;
-	size_t	   *starts;			/* of the fields in text, then their end */
-	int			nfields;
-	int			fields_capacity;
-	EfText	   *fields;
-	int			fields_room;
-	bool		done;
-	bool		out_of_memory;
+	char *text;
+	size_t text_len;
+	size_t text_capacity;
+	size_t *starts; /* of the fields in text, then their end */
+	int nfields;
+	int fields_capacity;
+	EfText *fields;
+	int fields_room;
+	bool done;
+	bool out_of_memory;
 };
 
 /* Whose buffer libcsv is reallocating: its allocator has no argument for it. */
@@ -105,8 +105,8 @@ static EfRecordReader *calling;
 static void *
 realloc_buffer(void *old, size_t size)
 {
-	void	   *new = MemoryContextAllocExtended(calling->context, size,
-												 MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+	void *new = MemoryContextAllocExtended(calling->context, size,
+										   MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 
 	if (new != NULL && old != NULL)
 	{
@@ -163,8 +163,8 @@ is_nothing(unsigned char c)
 static bool
 grow(EfRecordReader *reader, void **array, size_t element, size_t used, size_t capacity)
 {
-	void	   *new = MemoryContextAllocExtended(reader->context, element * capacity,
-												 MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+	void *new = MemoryContextAllocExtended(reader->context, element * capacity,
+										   MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 
 	if (new == NULL)
 	{
@@ -191,14 +191,14 @@ field_end(void *data, size_t len, void *arg)
 {
 	EfRecordReader *reader = arg;
 	const char *from = data;
-	char	   *to;
+	char *to;
 
 	if (reader->out_of_memory)
 		return;
 
 	if (reader->text_len + len + 1 > reader->text_capacity)
 	{
-		size_t		capacity = Max(reader->text_capacity * 2, reader->text_len + len + 1);
+		size_t capacity = Max(reader->text_capacity * 2, reader->text_len + len + 1);
 
 		if (!grow(reader, (void **) &reader->text, 1, reader->text_len, capacity))
 			return;
@@ -206,7 +206,7 @@ field_end(void *data, size_t len, void *arg)
 	}
 	if (reader->nfields + 2 > reader->fields_capacity)
 	{
-		int			capacity = reader->fields_capacity * 2;
+		int capacity = reader->fields_capacity * 2;
 
 		if (!grow(reader, (void **) &reader->starts, sizeof(size_t),
 				  reader->nfields + 1, capacity))
@@ -361,7 +361,7 @@ move_next_byte(NextByte *next, size_t by)
 static void
 refill(EfRecordReader *reader)
 {
-	size_t		got;
+	size_t got;
 
 	if (reader->begin > 0)
 	{
@@ -373,9 +373,9 @@ refill(EfRecordReader *reader)
 	}
 	if (reader->capacity - reader->end < BLOCK_SIZE / 2)
 	{
-		size_t		capacity = reader->capacity * 2;
-		char	   *buf = MemoryContextAllocExtended(reader->context, capacity,
-													 MCXT_ALLOC_HUGE);
+		size_t capacity = reader->capacity * 2;
+		char *buf = MemoryContextAllocExtended(reader->context, capacity,
+											   MCXT_ALLOC_HUGE);
 
 		memcpy(buf, reader->buf, reader->end);
 		pfree(reader->buf);
@@ -397,8 +397,8 @@ find_line(EfRecordReader *reader, size_t from, size_t *len, size_t *newline)
 {
 	for (;;)
 	{
-		size_t		start = reader->begin + from;
-		size_t		at = reader->end;
+		size_t start = reader->begin + from;
+		size_t at = reader->end;
 
 		if (reader->dialect.newline != EF_NEWLINE_CR)
 			at = next_byte(reader, &reader->next_lf, start);
@@ -407,7 +407,7 @@ find_line(EfRecordReader *reader, size_t from, size_t *len, size_t *newline)
 
 		if (at < reader->end)
 		{
-			bool		cr = reader->buf[at] == '\r';
+			bool cr = reader->buf[at] == '\r';
 
 			*newline = 1;
 			if (cr && reader->dialect.newline == EF_NEWLINE_ANY)
@@ -449,7 +449,7 @@ count_newline(EfRecordReader *reader, const char *line, size_t len, size_t newli
 	else if (line[len - 1] == '\r')
 		reader->newlines.cr++;
 	else if (len > 1 && line[len - 2] == '\r')
-		reader->newlines.crlf++;	/* seen only where LF alone ends a line */
+		reader->newlines.crlf++; /* seen only where LF alone ends a line */
 	else
 		reader->newlines.lf++;
 }
@@ -473,7 +473,7 @@ static const char *
 mark_escapes(EfRecordReader *reader, const char *line, size_t *len)
 {
 	const EfDialect *dialect = &reader->dialect;
-	size_t		n = 0;
+	size_t n = 0;
 
 	if (reader->escaped_capacity < *len)
 	{
@@ -487,8 +487,8 @@ mark_escapes(EfRecordReader *reader, const char *line, size_t *len)
 	}
 	for (size_t i = 0; i < *len; i++)
 	{
-		char		c = line[i];
-		char		next = i + 1 < *len ? line[i + 1] : '\0';
+		char c = line[i];
+		char next = i + 1 < *len ? line[i + 1] : '\0';
 
 		if (c == dialect->escape && next == dialect->escape)
 			c = MARK_ESCAPE, i++;
@@ -517,7 +517,7 @@ out_of_memory(void)
 static bool
 feed(EfRecordReader *reader, const char *line, size_t len)
 {
-	size_t		parsed;
+	size_t parsed;
 
 	if (reader->dialect.quote == '\0' && memchr(line, '\0', len) != NULL)
 		return false;
@@ -538,7 +538,7 @@ feed(EfRecordReader *reader, const char *line, size_t len)
 static bool
 feed_end(EfRecordReader *reader)
 {
-	bool		ok;
+	bool ok;
 
 	calling = reader;
 	ok = csv_fini(&reader->parser, field_end, record_end, reader) == 0;
@@ -551,7 +551,7 @@ feed_end(EfRecordReader *reader)
 static bool
 pack_fields(EfRecordReader *reader, EfRecord *record)
 {
-	bool		any = false;
+	bool any = false;
 
 	if (reader->nfields > reader->fields_room)
 	{
@@ -567,7 +567,7 @@ pack_fields(EfRecordReader *reader, EfRecord *record)
 	}
 	for (int i = 0; i < reader->nfields; i++)
 	{
-		EfText	   *field = &reader->fields[i];
+		EfText *field = &reader->fields[i];
 
 		field->data = reader->text + reader->starts[i];
 		field->len = (uint32) (reader->starts[i + 1] - reader->starts[i] - 1);
@@ -585,7 +585,7 @@ pack_fields(EfRecordReader *reader, EfRecord *record)
 static EfReason
 parse_record(EfRecordReader *reader, size_t len, size_t newline, size_t *size, int64 *lines)
 {
-	size_t		first_len = len;
+	size_t first_len = len;
 
 	reader->text_len = 0;
 	reader->nfields = 0;
@@ -597,8 +597,8 @@ parse_record(EfRecordReader *reader, size_t len, size_t newline, size_t *size, i
 	for (;;)
 	{
 		const char *line = reader->buf + reader->begin + *size;
-		EfReason	defect = EF_UNTERMINATED_QUOTE;
-		bool		ok = feed(reader, line, len);
+		EfReason defect = EF_UNTERMINATED_QUOTE;
+		bool ok = feed(reader, line, len);
 
 		count_newline(reader, line, len, newline);
 		*size += len;
@@ -634,9 +634,9 @@ parse_record(EfRecordReader *reader, size_t len, size_t newline, size_t *size, i
 static void
 drop_long_line(EfRecordReader *reader)
 {
-	size_t		len;
-	size_t		newline;
-	Line		found;
+	size_t len;
+	size_t newline;
+	Line found;
 
 	do
 	{
@@ -655,10 +655,10 @@ EfRecordNext(EfRecordReader *reader, EfRecord *record)
 {
 	for (;;)
 	{
-		size_t		len;
-		size_t		newline;
-		Line		found;
-		bool		worth;
+		size_t len;
+		size_t newline;
+		Line found;
+		bool worth;
 
 		reader->begin += reader->consumed;
 		reader->offset += reader->consumed;

@@ -13,22 +13,22 @@
 
 typedef struct EfRecord
 {
-	int64		line;			/* physical line on which it starts, from 1 */
-	int64		offset;			/* byte at which that line starts, from 0 */
-	int			nfields;
-	const EfText *fields;		/* each followed by a NUL byte */
-	EfReason	defect;			/* EF_TAKEN, or why it is malformed */
-	const char *raw;			/* as it stands in the file, no newline */
-	size_t		raw_len;
-	bool		raw_partial;	/* the line goes on after raw */
+	int64 line;	  /* physical line on which it starts, from 1 */
+	int64 offset; /* byte at which that line starts, from 0 */
+	int nfields;
+	const EfText *fields; /* each followed by a NUL byte */
+	EfReason defect;	  /* EF_TAKEN, or why it is malformed */
+	const char *raw;	  /* as it stands in the file, no newline */
+	size_t raw_len;
+	bool raw_partial; /* the line goes on after raw */
 } EfRecord;
 
 /* How often each form of newline ended a record. */
 typedef struct EfNewlineCounts
 {
-	int64		lf;
-	int64		crlf;
-	int64		cr;
+	int64 lf;
+	int64 crlf;
+	int64 cr;
 } EfNewlineCounts;
 
 typedef struct EfRecordReader EfRecordReader;
@@ -56,4 +56,4 @@ extern const EfNewlineCounts *EfRecordNewlines(const EfRecordReader *reader);
 
 extern void EfRecordEnd(EfRecordReader *reader);
 
-#endif							/* EF_RECORD_H */
+#endif /* EF_RECORD_H */

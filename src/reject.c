@@ -12,7 +12,7 @@
 typedef struct Words
 {
 	const char *name;
-	int			sqlstate;
+	int sqlstate;
 	const char *message;
 	const char *hint;
 } Words;
@@ -20,41 +20,59 @@ typedef struct Words
 static const Words words[EF_REASONS] = {
 	[EF_TAKEN] = {"", 0, "", NULL},
 	[EF_CAST] = {
-		"CAST", ERRCODE_INVALID_TEXT_REPRESENTATION,
+		"CAST",
+		ERRCODE_INVALID_TEXT_REPRESENTATION,
 		"invalid value",
-	"Correct the value, or use on_error => 'ignore' to leave such records out."},
+		"Correct the value, or use on_error => 'ignore' to leave such records out.",
+	},
 	[EF_MISSING_COLUMNS] = {
-		"MISSING COLUMNS", ERRCODE_BAD_COPY_FILE_FORMAT,
+		"MISSING COLUMNS",
+		ERRCODE_BAD_COPY_FILE_FORMAT,
 		"record has fewer fields than the header",
-	"Look for a missing delimiter in this line, or a line break inside an unquoted value."},
+		"Look for a missing delimiter in this line, or a line break inside an unquoted value.",
+	},
 	[EF_TOO_MANY_COLUMNS] = {
-		"TOO MANY COLUMNS", ERRCODE_BAD_COPY_FILE_FORMAT,
+		"TOO MANY COLUMNS",
+		ERRCODE_BAD_COPY_FILE_FORMAT,
 		"record has more fields than the header",
-	"A value that contains the delimiter must be quoted."},
+		"A value that contains the delimiter must be quoted.",
+	},
 	[EF_UNQUOTED_VALUE] = {
-		"UNQUOTED VALUE", ERRCODE_BAD_COPY_FILE_FORMAT,
+		"UNQUOTED VALUE",
+		ERRCODE_BAD_COPY_FILE_FORMAT,
 		"quote in the middle of a value, or text after a closing quote",
-	"Quote the whole value and double the quotes in it, or name the file's own quote and escape with those options."},
+		"Quote the whole value and double the quotes in it, or name the file's own quote and escape with those options.",
+	},
 	[EF_UNTERMINATED_QUOTE] = {
-		"UNTERMINATED QUOTE", ERRCODE_BAD_COPY_FILE_FORMAT,
+		"UNTERMINATED QUOTE",
+		ERRCODE_BAD_COPY_FILE_FORMAT,
 		"quoted value is not closed",
-	"Close the quote. If the file does not quote values, use quote => ''."},
+		"Close the quote. If the file does not quote values, use quote => ''.",
+	},
 	[EF_LINE_SIZE] = {
-		"LINE SIZE OVER MAXIMUM", ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+		"LINE SIZE OVER MAXIMUM",
+		ERRCODE_PROGRAM_LIMIT_EXCEEDED,
 		"line is longer than eikon_features.max_line_size",
-	"Check that the file has line breaks where it should, or raise eikon_features.max_line_size."},
+		"Check that the file has line breaks where it should, or raise eikon_features.max_line_size.",
+	},
 	[EF_INVALID_ENCODING] = {
-		"INVALID ENCODING", ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+		"INVALID ENCODING",
+		ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
 		"text is not valid in the file's encoding",
-	"If the file is not UTF-8, name its encoding, for example encoding => 'WIN1252'."},
+		"If the file is not UTF-8, name its encoding, for example encoding => 'WIN1252'.",
+	},
 	[EF_DUPLICATE_KEY] = {
-		"DUPLICATE KEY", ERRCODE_UNIQUE_VIOLATION,
+		"DUPLICATE KEY",
+		ERRCODE_UNIQUE_VIOLATION,
 		"id occurs a second time",
-	"Remove one of the two records, or use on_error => 'ignore' to keep the first."},
+		"Remove one of the two records, or use on_error => 'ignore' to keep the first.",
+	},
 	[EF_UNKNOWN_USER] = {
-		"UNKNOWN USER", ERRCODE_FOREIGN_KEY_VIOLATION,
+		"UNKNOWN USER",
+		ERRCODE_FOREIGN_KEY_VIOLATION,
 		"experiment of a user who is in no users file",
-	"Add the user to a users file, or use on_error => 'ignore' to leave such experiments out."},
+		"Add the user to a users file, or use on_error => 'ignore' to leave such experiments out.",
+	},
 };
 
 const char *
@@ -82,7 +100,7 @@ void
 EfRejectContext(const EfReject *reject)
 {
 	const char *file = reject->file;
-	long long	line = (long long) reject->line;
+	long long line = (long long) reject->line;
 
 	if (reject->column != NULL && reject->value.data != NULL)
 		errcontext("%s, line %lld, column %s: \"%s\"", file, line, reject->column,
@@ -98,7 +116,7 @@ EfRejectContext(const EfReject *reject)
 static int
 valid_character(const char *s, size_t len)
 {
-	int			n = pg_utf_mblen((const unsigned char *) s);
+	int n = pg_utf_mblen((const unsigned char *) s);
 
 	if (*s == '\0' || (size_t) n > len || !pg_utf8_islegal((const unsigned char *) s, n))
 		return 0;
@@ -115,7 +133,7 @@ append_hex(StringInfo out, const char *s, int n)
 static void
 append_character(StringInfo out, const char *s, int n, bool controls)
 {
-	EfText		character = {s, (uint32) n};
+	EfText character = {s, (uint32) n};
 
 	if (n == 1)
 	{
@@ -149,7 +167,7 @@ EfShowText(EfText text, size_t max, bool controls, bool *truncated)
 	initStringInfo(&out);
 	while (s < end)
 	{
-		int			n = valid_character(s, (size_t) (text.data + text.len - s));
+		int n = valid_character(s, (size_t) (text.data + text.len - s));
 
 		if (n > 0 && s + n > end)
 			break;

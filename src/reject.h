@@ -10,17 +10,17 @@
 
 typedef struct EfReject
 {
-	EfKind		kind;
-	EfReason	reason;
+	EfKind kind;
+	EfReason reason;
 	const char *file;
-	int64		line;
-	int64		offset;
-	const char *column;			/* NULL: the whole record */
-	EfText		value;			/* data NULL: none; UTF-8 as far as it is valid */
-	int			sqlstate;		/* 0: the reason's own */
-	const char *message;		/* what is wrong, one fact, in the server encoding */
-	EfText		raw;
-	bool		raw_partial;
+	int64 line;
+	int64 offset;
+	const char *column;	 /* NULL: the whole record */
+	EfText value;		 /* data NULL: none; UTF-8 as far as it is valid */
+	int sqlstate;		 /* 0: the reason's own */
+	const char *message; /* what is wrong, one fact, in the server encoding */
+	EfText raw;
+	bool raw_partial;
 } EfReject;
 
 /* The value of eikon_rejects.error_type. */
@@ -46,4 +46,4 @@ extern char *EfShowText(EfText text, size_t max, bool controls, bool *truncated)
 #define EF_REJECT_VALUE 100
 #define EF_REJECT_RAW 8192
 
-#endif							/* EF_REJECT_H */
+#endif /* EF_REJECT_H */

@@ -13,19 +13,19 @@
 
 typedef enum Type
 {
-	TYPE_ID,					/* bigint, not null */
+	TYPE_ID, /* bigint, not null */
 	TYPE_TEXT,
 	TYPE_DATE,
-	TYPE_RUN_TIME,				/* float8, finite, >= 0 */
-	TYPE_LIST					/* ids */
+	TYPE_RUN_TIME, /* float8, finite, >= 0 */
+	TYPE_LIST	   /* ids */
 } Type;
 
 typedef struct Column
 {
 	const char *name;
-	Type		type;
-	size_t		target;			/* offset in EfRow */
-	size_t		present;		/* offset in EfRow of a bool, where there is one */
+	Type type;
+	size_t target;	/* offset in EfRow */
+	size_t present; /* offset in EfRow of a bool, where there is one */
 } Column;
 
 #define TARGET(member) offsetof(EfRow, member)
@@ -46,8 +46,7 @@ static const Column columns[EF_KINDS][EF_COLUMNS] = {
 		{"experiment_id", TYPE_ID, TARGET(experiment.experiment_id), 0},
 		{"user_id", TYPE_ID, TARGET(experiment.user_id), 0},
 		{"experiment_compound_ids", TYPE_LIST, TARGET(experiment.compound_ids), 0},
-		{"experiment_run_time", TYPE_RUN_TIME, TARGET(experiment.run_time),
-		TARGET(experiment.has_run_time)},
+		{"experiment_run_time", TYPE_RUN_TIME, TARGET(experiment.run_time), TARGET(experiment.has_run_time)},
 	},
 };
 
@@ -73,7 +72,7 @@ list_names(char **names, int n)
 	initStringInfo(&list);
 	for (int i = 0; i < n && list.len < 500; i++)
 	{
-		EfText		name = {names[i], (uint32) strlen(names[i])};
+		EfText name = {names[i], (uint32) strlen(names[i])};
 
 		appendStringInfo(&list, "%s\"%s\"", i > 0 ? ", " : "",
 						 EfShowText(name, EF_REJECT_VALUE, true, NULL));
@@ -100,7 +99,7 @@ EfRowMapColumns(EfRowMap *map, EfKind kind, char **names, int n, int64 line, Lis
 	for (map->ncolumns = 0; map->ncolumns < EF_COLUMNS; map->ncolumns++)
 	{
 		const char *name = columns[kind][map->ncolumns].name;
-		int			at = -1;
+		int at = -1;
 
 		if (name == NULL)
 			break;
@@ -167,7 +166,8 @@ refuse_syntax(EfRowFault *fault, const Column *column, EfText value, const char 
 {
 	return refuse(fault, EF_CAST,
 				  column->type == TYPE_DATE ? ERRCODE_INVALID_DATETIME_FORMAT :
-				  ERRCODE_INVALID_TEXT_REPRESENTATION, column->name, value,
+											  ERRCODE_INVALID_TEXT_REPRESENTATION,
+				  column->name, value,
 				  psprintf("invalid input syntax for type %s: \"%s\"", type, show(value)));
 }
 
@@ -176,14 +176,15 @@ refuse_range(EfRowFault *fault, const Column *column, EfText value, const char *
 {
 	return refuse(fault, EF_CAST,
 				  column->type == TYPE_DATE ? ERRCODE_DATETIME_FIELD_OVERFLOW :
-				  ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, column->name, value,
+											  ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+				  column->name, value,
 				  psprintf("value \"%s\" is out of range for %s", show(value), type));
 }
 
 static bool
 parse_id(const Column *column, EfText value, bool is_null, int64 *id, EfRowFault *fault)
 {
-	EfCast		cast;
+	EfCast cast;
 
 	if (is_null)
 		return refuse(fault, EF_CAST, ERRCODE_NOT_NULL_VIOLATION, column->name, value,
@@ -247,7 +248,7 @@ parse_run_time(const Column *column, EfText value, bool is_null, double *run_tim
 	}
 	if (*run_time < 0)
 		return refuse_range(fault, column, value, "a run time, which must not be negative");
-	*run_time += 0.0;			/* no -0 */
+	*run_time += 0.0; /* no -0 */
 	return true;
 }
 
@@ -255,9 +256,9 @@ static bool
 parse_list(const Column *column, EfText value, bool is_null, EfExperiment *experiment,
 		   EfRowFault *fault)
 {
-	int64	   *ids;
-	EfText		bad;
-	size_t		bad_len;
+	int64 *ids;
+	EfText bad;
+	size_t bad_len;
 
 	experiment->compound_ids = NULL;
 	experiment->ncompounds = 0;
@@ -301,10 +302,10 @@ static bool
 parse_column(const Column *column, EfText value, const char *null, EfRow *row,
 			 EfRowFault *fault)
 {
-	char	   *base = (char *) row;
-	void	   *target = base + column->target;
-	bool	   *present = (bool *) (base + column->present);
-	bool		missing = is_null(column, value, null, strlen(null));
+	char *base = (char *) row;
+	void *target = base + column->target;
+	bool *present = (bool *) (base + column->present);
+	bool missing = is_null(column, value, null, strlen(null));
 
 	switch (column->type)
 	{
@@ -326,8 +327,8 @@ bool
 EfRowParse(const EfRowMap *map, const EfRecord *record, const char *null, EfRow *row,
 		   EfRowFault *fault)
 {
-	int			nfields = record->nfields;
-	EfText		none = {NULL, 0};
+	int nfields = record->nfields;
+	EfText none = {NULL, 0};
 
 	if (record->defect != EF_TAKEN)
 		return refuse(fault, record->defect, 0, NULL, none, EfReasonMessage(record->defect));
@@ -352,9 +353,9 @@ void
 EfRowRefused(const EfRowMap *map, const EfRecord *record, const EfRow *row, EfReason reason,
 			 EfRowFault *fault)
 {
-	int			i = reason == EF_UNKNOWN_USER ? 1 : 0;
+	int i = reason == EF_UNKNOWN_USER ? 1 : 0;
 	const char *column = columns[map->kind][i].name;
-	EfText		value = record->fields[map->at[i]];
+	EfText value = record->fields[map->at[i]];
 
 	if (reason == EF_UNKNOWN_USER)
 		(void) refuse(fault, reason, 0, column, value,

@@ -20,11 +20,11 @@ extern const char *const *EfKindColumns(EfKind kind, int *n);
 /* Where the columns of a kind stand in the records of one file. */
 typedef struct EfRowMap
 {
-	EfKind		kind;
-	int			ncolumns;
-	int			at[EF_COLUMNS];
-	int			least;			/* fields that a record must have */
-	int			most;			/* fields beyond these must be empty */
+	EfKind kind;
+	int ncolumns;
+	int at[EF_COLUMNS];
+	int least; /* fields that a record must have */
+	int most;  /* fields beyond these must be empty */
 } EfRowMap;
 
 /*
@@ -37,18 +37,18 @@ extern void EfRowMapColumns(EfRowMap *map, EfKind kind, char **names, int n,
 
 typedef struct EfRow
 {
-	EfUser		user;			/* the one that goes with the kind is set */
-	EfCompound	compound;
+	EfUser user; /* the one that goes with the kind is set */
+	EfCompound compound;
 	EfExperiment experiment;
 } EfRow;
 
 /* What was wrong: a column (NULL for the whole record), its value, words. */
 typedef struct EfRowFault
 {
-	EfReason	reason;
+	EfReason reason;
 	const char *column;
-	EfText		value;
-	int			sqlstate;
+	EfText value;
+	int sqlstate;
 	const char *message;
 } EfRowFault;
 
@@ -64,4 +64,4 @@ extern bool EfRowParse(const EfRowMap *map, const EfRecord *record, const char *
 extern void EfRowRefused(const EfRowMap *map, const EfRecord *record, const EfRow *row,
 						 EfReason reason, EfRowFault *fault);
 
-#endif							/* EF_ROW_H */
+#endif /* EF_ROW_H */

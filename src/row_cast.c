@@ -37,9 +37,9 @@ EfCast
 EfCastBigint(const char *s, size_t len, int64 *value)
 {
 	const char *end;
-	bool		negative;
-	int64		result = 0;
-	bool		overflow = false;
+	bool negative;
+	int64 result = 0;
+	bool overflow = false;
 
 	trim(&s, &len);
 	end = s + len;
@@ -55,7 +55,7 @@ EfCastBigint(const char *s, size_t len, int64 *value)
 		if (!is_digit(*s))
 			return EF_CAST_SYNTAX;
 		overflow |= pg_mul_s64_overflow(result, 10, &result) ||
-			pg_sub_s64_overflow(result, *s - '0', &result);
+					pg_sub_s64_overflow(result, *s - '0', &result);
 	}
 	if (overflow || (!negative && result == PG_INT64_MIN))
 		return EF_CAST_RANGE;
@@ -67,7 +67,7 @@ EfCastBigint(const char *s, size_t len, int64 *value)
 static bool
 is_decimal(const char *s, const char *end)
 {
-	int			digits = 0;
+	int digits = 0;
 
 	if (s < end && (*s == '-' || *s == '+'))
 		s++;
@@ -135,10 +135,10 @@ skip(const char **s, const char *end, char c)
 static EfCast
 check_time(const char *s, const char *end)
 {
-	int			hour;
-	int			minute;
-	int			second = 0;
-	bool		extended;
+	int hour;
+	int minute;
+	int second = 0;
+	bool extended;
 
 	if (!digits(&s, end, 2, &hour))
 		return EF_CAST_SYNTAX;
@@ -182,7 +182,7 @@ static int
 days_in_month(int year, int month)
 {
 	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	bool		leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 
 	return month == 2 && leap ? 29 : days[month - 1];
 }
@@ -191,10 +191,10 @@ EfCast
 EfCastDate(const char *s, size_t len, int32 *value)
 {
 	const char *end;
-	int			year;
-	int			month;
-	int			day;
-	bool		extended;
+	int year;
+	int month;
+	int day;
+	bool extended;
 
 	trim(&s, &len);
 	end = s + len;
@@ -206,7 +206,7 @@ EfCastDate(const char *s, size_t len, int32 *value)
 		return EF_CAST_SYNTAX;
 	if (s < end)
 	{
-		EfCast		time;
+		EfCast time;
 
 		if (*s != 'T' && *s != 't' && *s != ' ')
 			return EF_CAST_SYNTAX;
@@ -235,7 +235,7 @@ EfCastList(const char *s, size_t len, int64 *values, int *n, const char **bad, s
 	for (;;)
 	{
 		const char *item;
-		EfCast		cast;
+		EfCast cast;
 
 		while (s < end && is_separator(*s))
 			s++;

@@ -10,8 +10,8 @@
 typedef enum EfCast
 {
 	EF_CAST_OK,
-	EF_CAST_SYNTAX,				/* not of that form at all */
-	EF_CAST_RANGE				/* of that form, but out of range */
+	EF_CAST_SYNTAX, /* not of that form at all */
+	EF_CAST_RANGE	/* of that form, but out of range */
 } EfCast;
 
 extern EfCast EfCastBigint(const char *s, size_t len, int64 *value);
@@ -33,4 +33,4 @@ extern EfCast EfCastDate(const char *s, size_t len, int32 *value);
 extern EfCast EfCastList(const char *s, size_t len, int64 *values, int *n,
 						 const char **bad, size_t *bad_len);
 
-#endif							/* EF_ROW_CAST_H */
+#endif /* EF_ROW_CAST_H */

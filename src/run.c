@@ -20,13 +20,12 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-
 /* --- jsonb --- */
 
 static void
 add_key(JsonbParseState **state, const char *key)
 {
-	JsonbValue	value = {.type = jbvString};
+	JsonbValue value = {.type = jbvString};
 
 	value.val.string.val = unconstify(char *, key);
 	value.val.string.len = (int) strlen(key);
@@ -37,7 +36,7 @@ add_key(JsonbParseState **state, const char *key)
 static void
 add_string(JsonbParseState **state, JsonbIteratorToken token, const char *s)
 {
-	JsonbValue	value = {.type = jbvString};
+	JsonbValue value = {.type = jbvString};
 
 	value.val.string.val = unconstify(char *, s);
 	value.val.string.len = (int) strlen(s);
@@ -47,7 +46,7 @@ add_string(JsonbParseState **state, JsonbIteratorToken token, const char *s)
 static void
 add_numeric(JsonbParseState **state, const char *key, Datum numeric)
 {
-	JsonbValue	value = {.type = jbvNumeric};
+	JsonbValue value = {.type = jbvNumeric};
 
 	add_key(state, key);
 	value.val.numeric = DatumGetNumeric(numeric);
@@ -64,7 +63,7 @@ add_int(JsonbParseState **state, const char *key, int64 n)
 static void
 add_seconds(JsonbParseState **state, const char *key, double seconds)
 {
-	Datum		numeric = DirectFunctionCall1(float8_numeric, Float8GetDatum(seconds));
+	Datum numeric = DirectFunctionCall1(float8_numeric, Float8GetDatum(seconds));
 
 	add_numeric(state, key, DirectFunctionCall2(numeric_round, numeric, Int32GetDatum(6)));
 }
@@ -79,7 +78,7 @@ add_text(JsonbParseState **state, const char *key, const char *s)
 static void
 add_character(JsonbParseState **state, const char *key, char c)
 {
-	char		s[2] = {c, '\0'};
+	char s[2] = {c, '\0'};
 
 	add_text(state, key, pstrdup(s));
 }
@@ -88,13 +87,13 @@ static Datum
 options_to_jsonb(const EfOptions *options)
 {
 	JsonbParseState *state = NULL;
-	ListCell   *cell;
+	ListCell *cell;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	foreach(cell, options->given)
 	{
 		const EfGivenOption *given = lfirst(cell);
-		JsonbValue	value = {.type = jbvBool};
+		JsonbValue value = {.type = jbvBool};
 
 		switch (given->type)
 		{
@@ -129,7 +128,7 @@ timings_to_jsonb(const EfReport *report, double store_seconds)
 static const char *
 newline_name(const EfNewlineCounts *newlines)
 {
-	int			forms = (newlines->lf > 0) + (newlines->crlf > 0) + (newlines->cr > 0);
+	int forms = (newlines->lf > 0) + (newlines->crlf > 0) + (newlines->cr > 0);
 
 	if (forms > 1)
 		return "mixed";
@@ -162,13 +161,13 @@ static Datum
 notes_to_jsonb(const EfReport *report)
 {
 	JsonbParseState *state = NULL;
-	ListCell   *cell;
+	ListCell *cell;
 
 	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
 	foreach(cell, report->files)
 	{
 		const EfFileNote *note = lfirst(cell);
-		ListCell   *name;
+		ListCell *name;
 
 		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 		add_text(&state, "file", note->file);
@@ -184,7 +183,7 @@ notes_to_jsonb(const EfReport *report)
 		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
 		foreach(name, note->ignored)
 		{
-			EfText		text = {lfirst(name), (uint32) strlen(lfirst(name))};
+			EfText text = {lfirst(name), (uint32) strlen(lfirst(name))};
 
 			add_string(&state, WJB_ELEM, EfShowText(text, EF_REJECT_VALUE, true, NULL));
 		}
@@ -199,10 +198,10 @@ notes_to_jsonb(const EfReport *report)
 /* A row of eikon_runs in the making: by column name, in any order. */
 typedef struct Ledger
 {
-	int			n;
+	int n;
 	const char *names[32];
-	Oid			types[32];
-	Datum		values[32];
+	Oid types[32];
+	Datum values[32];
 } Ledger;
 
 static void
@@ -250,12 +249,12 @@ record_run(Oid schema, const Ledger *ledger)
 static Datum
 make_row(Oid schema, const Ledger *ledger, MemoryContext context)
 {
-	Oid			type = get_rel_type_id(get_relname_relid("eikon_runs", schema));
-	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
-	Datum	   *values = palloc0(sizeof(Datum) * (Size) desc->natts);
-	bool	   *nulls = palloc(sizeof(bool) * (Size) desc->natts);
+	Oid type = get_rel_type_id(get_relname_relid("eikon_runs", schema));
+	TupleDesc desc = lookup_rowtype_tupdesc(type, -1);
+	Datum *values = palloc0(sizeof(Datum) * (Size) desc->natts);
+	bool *nulls = palloc(sizeof(bool) * (Size) desc->natts);
 	MemoryContext old;
-	Datum		row;
+	Datum row;
 
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -283,15 +282,15 @@ EfRun(Oid schema, const char *source, const EfOptions *options)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	TimestampTz started = GetCurrentTimestamp();
-	EfRejects  *rejects;
+	EfRejects *rejects;
 	EfAggregate *aggregate;
-	EfReport	report;
+	EfReport report;
 	EfStoreCounts counts;
-	Ledger		ledger = {0};
-	instr_time	before;
-	instr_time	after;
-	NameData	role;
-	Datum		row;
+	Ledger ledger = {0};
+	instr_time before;
+	instr_time after;
+	NameData role;
+	Datum row;
 
 	if (!options->dry_run)
 		EfStoreLock(schema);
@@ -329,7 +328,7 @@ EfRun(Oid schema, const char *source, const EfOptions *options)
 
 	if (!options->dry_run)
 	{
-		int64		run_id = record_run(schema, &ledger);
+		int64 run_id = record_run(schema, &ledger);
 
 		EfRejectsWrite(rejects, schema, run_id);
 		set_count(&ledger, "run_id", run_id);

@@ -14,4 +14,4 @@
  */
 extern Datum EfRun(Oid schema, const char *source, const EfOptions *options);
 
-#endif							/* EF_RUN_H */
+#endif /* EF_RUN_H */

@@ -32,37 +32,37 @@
 struct EfSource
 {
 	MemoryContext context;
-	char	   *path;
-	int			fd;
+	char *path;
+	int fd;
 };
 
 /* The first bytes of a stream, looked at and then given out first. */
 typedef struct Start
 {
-	char		bytes[START_SIZE];
-	size_t		len;
-	size_t		pos;
+	char bytes[START_SIZE];
+	size_t len;
+	size_t pos;
 } Start;
 
 struct EfFile
 {
 	MemoryContext context;
-	char	   *name;
-	int			fd;
+	char *name;
+	int fd;
 	struct stat before;
-	int64		bytes;			/* read from disk */
-	Start		raw_start;
+	int64 bytes; /* read from disk */
+	Start raw_start;
 	EfCompression compression;
 	EfInflater *inflater;
-	Start		text_start;
-	int64		text_offset;
-	EfDecoder	decoder;
-	char	   *undecoded;
-	size_t		undecoded_len;
-	char	   *decoded;
-	size_t		decoded_len;
-	size_t		decoded_pos;
-	bool		eof;
+	Start text_start;
+	int64 text_offset;
+	EfDecoder decoder;
+	char *undecoded;
+	size_t undecoded_len;
+	char *decoded;
+	size_t decoded_len;
+	size_t decoded_pos;
+	bool eof;
 };
 
 void
@@ -77,7 +77,7 @@ EfSourceOpen(MemoryContext parent, const char *path)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "eikon_features source",
 												  ALLOCSET_SMALL_SIZES);
-	EfSource   *source = MemoryContextAllocZero(context, sizeof(EfSource));
+	EfSource *source = MemoryContextAllocZero(context, sizeof(EfSource));
 
 	source->context = context;
 	source->fd = EfOpenDirectory(context, path, &source->path);
@@ -93,7 +93,7 @@ EfSourcePath(const EfSource *source)
 static bool
 ends_with(const char *s, size_t len, const char *end)
 {
-	size_t		n = strlen(end);
+	size_t n = strlen(end);
 
 	return len > n && pg_strncasecmp(s + len - n, end, n) == 0;
 }
@@ -102,8 +102,8 @@ ends_with(const char *s, size_t len, const char *end)
 static bool
 is_part_of(const char *name, const char *kind_name)
 {
-	size_t		n = strlen(kind_name);
-	size_t		len = strlen(name);
+	size_t n = strlen(kind_name);
+	size_t len = strlen(name);
 
 	if (len <= n || pg_strncasecmp(name, kind_name, n) != 0 || strchr("._-", name[n]) == NULL)
 		return false;
@@ -125,14 +125,14 @@ compare_names(const ListCell *a, const ListCell *b)
 static List *
 list_directory(EfSource *source)
 {
-	List	   *volatile names = NIL;
-	int			fd = dup(source->fd);
-	DIR		   *dir = fd < 0 ? NULL : fdopendir(fd);
+	List *volatile names = NIL;
+	int fd = dup(source->fd);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
 	if (dir == NULL)
 	{
-		int			error = errno;
+		int error = errno;
 
 		if (fd >= 0)
 			close(fd);
@@ -166,8 +166,8 @@ static char *
 describe_names(List *names)
 {
 	StringInfoData text;
-	ListCell   *cell;
-	int			n = 0;
+	ListCell *cell;
+	int n = 0;
 
 	if (names == NIL)
 		return pstrdup("The directory is empty.");
@@ -191,9 +191,9 @@ describe_names(List *names)
 List *
 EfSourceFiles(EfSource *source, const char *kind_name)
 {
-	List	   *names = list_directory(source);
-	List	   *parts = NIL;
-	ListCell   *cell;
+	List *names = list_directory(source);
+	List *parts = NIL;
+	ListCell *cell;
 
 	foreach(cell, names)
 	{
@@ -234,8 +234,8 @@ take(Start *start, char *buf, size_t len)
 static size_t
 read_raw(void *arg, char *buf, size_t len)
 {
-	EfFile	   *file = arg;
-	ssize_t		got;
+	EfFile *file = arg;
+	ssize_t got;
 
 	if (file->raw_start.pos < file->raw_start.len)
 		return take(&file->raw_start, buf, len);
@@ -269,12 +269,12 @@ read_plain(EfFile *file, char *buf, size_t len)
 static void
 fill_start(Start *start, EfFile *file, bool raw)
 {
-	size_t		len = 0;
-	size_t		got;
+	size_t len = 0;
+	size_t got;
 
 	do
 	{
-		char	   *to = start->bytes + len;
+		char *to = start->bytes + len;
 
 		got = raw ? read_raw(file, to, START_SIZE - len) : read_plain(file, to, START_SIZE - len);
 		len += got;
@@ -286,9 +286,9 @@ fill_start(Start *start, EfFile *file, bool raw)
 static void
 detect_encoding(EfFile *file, int encoding)
 {
-	Start	   *start = &file->text_start;
-	int			marked = EF_ENCODING_AUTO;
-	size_t		mark = 2;
+	Start *start = &file->text_start;
+	int marked = EF_ENCODING_AUTO;
+	size_t mark = 2;
 
 	if (start->len >= 3 && memcmp(start->bytes, "\xEF\xBB\xBF", 3) == 0)
 	{
@@ -316,7 +316,7 @@ begin_file(MemoryContext parent, const char *name)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "eikon_features file",
 												  ALLOCSET_DEFAULT_SIZES);
-	EfFile	   *file = MemoryContextAllocZero(context, sizeof(EfFile));
+	EfFile *file = MemoryContextAllocZero(context, sizeof(EfFile));
 
 	file->context = context;
 	file->name = MemoryContextStrdup(context, name);
@@ -342,7 +342,7 @@ start_reading(EfFile *file, int encoding)
 EfFile *
 EfFileOpen(EfSource *source, const char *name, int encoding)
 {
-	EfFile	   *file = begin_file(source->context, name);
+	EfFile *file = begin_file(source->context, name);
 
 	file->fd = EfOpenFile(file->context, source->fd, name);
 	start_reading(file, encoding);
@@ -352,7 +352,7 @@ EfFileOpen(EfSource *source, const char *name, int encoding)
 EfFile *
 EfFileOpenPath(MemoryContext parent, const char *path, int encoding)
 {
-	EfFile	   *file = begin_file(parent, path);
+	EfFile *file = begin_file(parent, path);
 
 	file->fd = EfOpenPath(file->context, path);
 	start_reading(file, encoding);
@@ -365,8 +365,8 @@ decode_block(EfFile *file)
 {
 	while (!file->eof)
 	{
-		size_t		got;
-		size_t		taken;
+		size_t got;
+		size_t taken;
 
 		if (file->decoded == NULL)
 		{
@@ -391,7 +391,7 @@ decode_block(EfFile *file)
 size_t
 EfFileRead(void *arg, char *buf, size_t len)
 {
-	EfFile	   *file = arg;
+	EfFile *file = arg;
 
 	if (file->decoder.encoding == PG_UTF8)
 		return read_plain(file, buf, len);

@@ -48,11 +48,11 @@ extern size_t EfFileRead(void *file, char *buf, size_t len);
 /* Offset of the first byte that EfFileRead gives: the length of the mark. */
 extern int64 EfFileTextOffset(const EfFile *file);
 
-extern int	EfFileEncoding(const EfFile *file);
-extern const char *EfFileCompression(const EfFile *file);	/* "none", "gzip", "zstd" */
-extern int64 EfFileBytes(const EfFile *file);	/* read so far, as they lie on disk */
+extern int EfFileEncoding(const EfFile *file);
+extern const char *EfFileCompression(const EfFile *file); /* "none", "gzip", "zstd" */
+extern int64 EfFileBytes(const EfFile *file);			  /* read so far, as they lie on disk */
 
 /* Closes it, read to its end. Throws if it changed meanwhile. */
 extern void EfFileClose(EfFile *file);
 
-#endif							/* EF_SOURCE_H */
+#endif /* EF_SOURCE_H */

@@ -14,22 +14,22 @@
 
 #define INPUT_SIZE (128 * 1024)
 
-static int	max_decompressed_size = 64 * 1024;
+static int max_decompressed_size = 64 * 1024;
 
 struct EfInflater
 {
 	MemoryContextCallback callback;
 	EfCompression compression;
-	EfReadFn	read;
-	void	   *read_arg;
+	EfReadFn read;
+	void *read_arg;
 	const char *name;
-	char	   *input;
-	size_t		input_len;
-	size_t		input_pos;
-	bool		input_eof;
-	bool		between;		/* at the start, or after a whole member or frame */
-	int64		produced;
-	z_stream	gzip;
+	char *input;
+	size_t input_len;
+	size_t input_pos;
+	bool input_eof;
+	bool between; /* at the start, or after a whole member or frame */
+	int64 produced;
+	z_stream gzip;
 	ZSTD_DStream *zstd;
 };
 
@@ -132,8 +132,8 @@ fail_corrupt(const EfInflater *inflater, const char *detail)
 static void
 step_gzip(EfInflater *inflater, char *buf, size_t len, size_t *wrote)
 {
-	z_stream   *gzip = &inflater->gzip;
-	int			status;
+	z_stream *gzip = &inflater->gzip;
+	int status;
 
 	if (inflater->between)
 		(void) inflateReset(gzip);
@@ -155,7 +155,7 @@ step_zstd(EfInflater *inflater, char *buf, size_t len, size_t *wrote)
 {
 	ZSTD_inBuffer in = {inflater->input, inflater->input_len, inflater->input_pos};
 	ZSTD_outBuffer out = {buf, len, 0};
-	size_t		status = ZSTD_decompressStream(inflater->zstd, &out, &in);
+	size_t status = ZSTD_decompressStream(inflater->zstd, &out, &in);
 
 	if (ZSTD_isError(status))
 		fail_corrupt(inflater, ZSTD_getErrorName(status));
@@ -167,7 +167,7 @@ step_zstd(EfInflater *inflater, char *buf, size_t len, size_t *wrote)
 size_t
 EfInflateRead(EfInflater *inflater, char *buf, size_t len)
 {
-	size_t		wrote = 0;
+	size_t wrote = 0;
 
 	while (wrote == 0)
 	{

@@ -29,4 +29,4 @@ extern EfInflater *EfInflateBegin(MemoryContext context, EfCompression compressi
 /* Up to len bytes of decompressed data; 0 at the end. Throws on corrupt data. */
 extern size_t EfInflateRead(EfInflater *inflater, char *buf, size_t len);
 
-#endif							/* EF_SOURCE_INFLATE_H */
+#endif /* EF_SOURCE_INFLATE_H */

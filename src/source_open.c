@@ -55,7 +55,7 @@ EfSourceOpenInit(void)
 typedef struct Descriptor
 {
 	MemoryContextCallback callback;
-	int			fd;
+	int fd;
 } Descriptor;
 
 static void
@@ -87,7 +87,7 @@ open_in(MemoryContext context, int directory, const char *name, int flags)
 static void
 fail_open(const char *what, const char *path)
 {
-	int			error = errno;
+	int error = errno;
 
 	if (error == ELOOP)
 		ereport(ERROR,
@@ -99,18 +99,21 @@ fail_open(const char *what, const char *path)
 			(errcode_for_file_access(),
 			 errmsg("could not open %s \"%s\": %m", what, path),
 			 error == EACCES ?
-			 errhint("The server reads with the rights of its own operating system user.") : 0,
+				 errhint("The server reads with the rights of its own operating system user.") :
+				 0,
 			 error == ENOENT ?
-			 errhint("The path is one on the machine of the server.") : 0,
+				 errhint("The path is one on the machine of the server.") :
+				 0,
 			 error == ENOTDIR ?
-			 errhint("Name the directory that holds the users, compounds and user_experiments files.") : 0));
+				 errhint("Name the directory that holds the users, compounds and user_experiments files.") :
+				 0));
 }
 
 /* What of path comes after the directory; NULL if it is not beneath it. */
 static const char *
 path_beneath(const char *path, const char *directory)
 {
-	size_t		len = strlen(directory);
+	size_t len = strlen(directory);
 
 	while (len > 0 && directory[len - 1] == '/')
 		len--;
@@ -123,10 +126,10 @@ path_beneath(const char *path, const char *directory)
 static int
 walk_beneath(MemoryContext context, const char *rest, const char *whole)
 {
-	char	   *copy = pstrdup(rest);
-	char	   *left = copy;
-	char	   *name;
-	int			fd = open_in(context, AT_FDCWD, data_directory, O_DIRECTORY);
+	char *copy = pstrdup(rest);
+	char *left = copy;
+	char *name;
+	int fd = open_in(context, AT_FDCWD, data_directory, O_DIRECTORY);
 
 	if (fd < 0)
 		fail_open("directory", data_directory);
@@ -152,11 +155,11 @@ walk_beneath(MemoryContext context, const char *rest, const char *whole)
 int
 EfOpenDirectory(MemoryContext context, const char *path, char **resolved)
 {
-	bool		any = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
-	bool		set = data_directory != NULL && *data_directory != '\0';
+	bool any = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
+	bool set = data_directory != NULL && *data_directory != '\0';
 	MemoryContext old = MemoryContextSwitchTo(context);
 	const char *rest;
-	int			fd;
+	int fd;
 
 	if (path == NULL || !is_absolute_path(path))
 	{
@@ -164,11 +167,11 @@ EfOpenDirectory(MemoryContext context, const char *path, char **resolved)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 path == NULL ? errmsg("no source directory given") :
-					 errmsg("source \"%s\" is not an absolute path", path),
+									errmsg("source \"%s\" is not an absolute path", path),
 					 errdetail("eikon_features.data_directory is not set."),
 					 errhint("Give an absolute path, or set eikon_features.data_directory in postgresql.conf.")));
 		*resolved = path == NULL ? pstrdup(data_directory) :
-			psprintf("%s/%s", data_directory, path);
+								   psprintf("%s/%s", data_directory, path);
 		fd = walk_beneath(context, path == NULL ? "" : path, *resolved);
 	}
 	else if (any)
@@ -201,7 +204,7 @@ EfOpenFile(MemoryContext context, int directory, const char *name)
 	struct stat st;
 
 	/* without O_NONBLOCK, opening a pipe that nobody writes to never returns */
-	int			fd = open_in(context, directory, name, O_NONBLOCK | O_NOFOLLOW);
+	int fd = open_in(context, directory, name, O_NONBLOCK | O_NOFOLLOW);
 
 	if (fd < 0)
 		fail_open("file", name);
@@ -221,9 +224,9 @@ int
 EfOpenPath(MemoryContext context, const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	char	   *directory = slash == NULL ? NULL : pnstrdup(path, Max(slash - path, 1));
-	char	   *resolved;
-	int			fd = EfOpenDirectory(context, directory, &resolved);
+	char *directory = slash == NULL ? NULL : pnstrdup(path, Max(slash - path, 1));
+	char *resolved;
+	int fd = EfOpenDirectory(context, directory, &resolved);
 
 	return EfOpenFile(context, fd, slash == NULL ? path : slash + 1);
 }

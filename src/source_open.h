@@ -12,12 +12,12 @@ extern void EfSourceOpenInit(void);
  * A descriptor that is closed with context. *resolved is the path it stands for;
  * path NULL is eikon_features.data_directory.
  */
-extern int	EfOpenDirectory(MemoryContext context, const char *path, char **resolved);
+extern int EfOpenDirectory(MemoryContext context, const char *path, char **resolved);
 
 /* A regular file in the directory, not through a symbolic link. */
-extern int	EfOpenFile(MemoryContext context, int directory, const char *name);
+extern int EfOpenFile(MemoryContext context, int directory, const char *name);
 
 /* A regular file by its path, under the rules of EfOpenDirectory. */
-extern int	EfOpenPath(MemoryContext context, const char *path);
+extern int EfOpenPath(MemoryContext context, const char *path);
 
-#endif							/* EF_SOURCE_OPEN_H */
+#endif /* EF_SOURCE_OPEN_H */

@@ -26,10 +26,10 @@ PG_FUNCTION_INFO_V1(eikon_read_csv);
 static void
 unpack_options(FunctionCallInfo fcinfo, EfOptions *options)
 {
-	HeapTuple	proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
-	Oid		   *types;
-	char	  **names;
-	char	   *modes;
+	HeapTuple proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
+	Oid *types;
+	char **names;
+	char *modes;
 
 	if (!HeapTupleIsValid(proc))
 		elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
@@ -41,7 +41,7 @@ unpack_options(FunctionCallInfo fcinfo, EfOptions *options)
 		if (!PG_ARGISNULL(i))
 			EfOptionsSet(options, names[i], types[i],
 						 types[i] == TEXTOID ? PointerGetDatum(PG_GETARG_TEXT_PP(i)) :
-						 PG_GETARG_DATUM(i));
+											   PG_GETARG_DATUM(i));
 	EfOptionsCheck(options);
 }
 
@@ -54,7 +54,7 @@ unpack_text(FunctionCallInfo fcinfo, int n)
 Datum
 eikon_run_etl(PG_FUNCTION_ARGS)
 {
-	EfOptions	options;
+	EfOptions options;
 
 	unpack_options(fcinfo, &options);
 	if (!options.dry_run)
@@ -75,9 +75,9 @@ eikon_derive_features(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	EfAggregate *aggregate;
-	EfOptions	options;
-	EfReport	report;
-	int64		rejected = 0;
+	EfOptions options;
+	EfReport report;
+	int64 rejected = 0;
 
 	unpack_options(fcinfo, &options);
 	InitMaterializedSRF(fcinfo, 0);
@@ -97,25 +97,25 @@ eikon_derive_features(PG_FUNCTION_ARGS)
 typedef struct Preview
 {
 	ReturnSetInfo *result;
-	const char *null;			/* NULL: no value stands for it */
-	MemoryContext context;		/* of one record */
+	const char *null;	   /* NULL: no value stands for it */
+	MemoryContext context; /* of one record */
 } Preview;
 
 /* The fields as text[]; sets *invalid where one is not text in the file's encoding. */
 static Datum
 pack_fields(const Preview *preview, const EfRecord *record, bool *invalid)
 {
-	int			n = record->nfields;
-	Datum	   *values = palloc(sizeof(Datum) * (Size) n);
-	bool	   *nulls = palloc(sizeof(bool) * (Size) n);
-	int			lower = 1;
+	int n = record->nfields;
+	Datum *values = palloc(sizeof(Datum) * (Size) n);
+	bool *nulls = palloc(sizeof(bool) * (Size) n);
+	int lower = 1;
 
 	for (int i = 0; i < n; i++)
 	{
-		EfText		field = record->fields[i];
+		EfText field = record->fields[i];
 
 		nulls[i] = preview->null != NULL && strlen(preview->null) == field.len &&
-			memcmp(preview->null, field.data, field.len) == 0;
+				   memcmp(preview->null, field.data, field.len) == 0;
 		if (!EfToServer(&field))
 		{
 			*invalid = true;
@@ -131,12 +131,12 @@ pack_fields(const Preview *preview, const EfRecord *record, bool *invalid)
 static void
 pack_record(void *arg, const EfRecord *record)
 {
-	Preview    *preview = arg;
+	Preview *preview = arg;
 	MemoryContext old = MemoryContextSwitchTo(preview->context);
-	EfReason	defect = record->defect;
-	bool		invalid = false;
-	bool		nulls[3] = {false};
-	Datum		values[3] = {Int64GetDatum(record->line), 0, 0};
+	EfReason defect = record->defect;
+	bool invalid = false;
+	bool nulls[3] = {false};
+	Datum values[3] = {Int64GetDatum(record->line), 0, 0};
 
 	if (defect == EF_TAKEN)
 	{
@@ -146,9 +146,9 @@ pack_record(void *arg, const EfRecord *record)
 	}
 	else
 	{
-		EfText		raw = {record->raw, (uint32) record->raw_len};
-		EfRecord	whole = {.nfields = 1, .fields = &raw};
-		Preview		as_is = {.null = NULL};
+		EfText raw = {record->raw, (uint32) record->raw_len};
+		EfRecord whole = {.nfields = 1, .fields = &raw};
+		Preview as_is = {.null = NULL};
 
 		values[1] = pack_fields(&as_is, &whole, &invalid);
 	}
@@ -163,8 +163,8 @@ pack_record(void *arg, const EfRecord *record)
 Datum
 eikon_read_csv(PG_FUNCTION_ARGS)
 {
-	Preview		preview;
-	EfOptions	options;
+	Preview preview;
+	EfOptions options;
 
 	unpack_options(fcinfo, &options);
 	if (PG_ARGISNULL(0))

@@ -27,7 +27,7 @@
 typedef struct Column
 {
 	const char *name;
-	Oid			type;
+	Oid type;
 } Column;
 
 /* The table features, as the install script creates it. */
@@ -74,7 +74,7 @@ static const Column rejects_columns[] = {
 static TupleDesc
 make_desc(const Column *columns, int n)
 {
-	TupleDesc	desc = CreateTemplateTupleDesc(n);
+	TupleDesc desc = CreateTemplateTupleDesc(n);
 
 	for (int i = 0; i < n; i++)
 		TupleDescInitEntry(desc, (AttrNumber) (i + 1), columns[i].name, columns[i].type, -1, 0);
@@ -86,13 +86,13 @@ set_text(Datum *value, bool *isnull, EfText text)
 {
 	*isnull = text.data == NULL;
 	*value = *isnull ? (Datum) 0 :
-		PointerGetDatum(cstring_to_text_with_len(text.data, (int) text.len));
+					   PointerGetDatum(cstring_to_text_with_len(text.data, (int) text.len));
 }
 
 static void
 set_ids(Datum *value, bool *isnull, const int64 *ids, int n)
 {
-	Datum	   *elements = palloc(sizeof(Datum) * (Size) n);
+	Datum *elements = palloc(sizeof(Datum) * (Size) n);
 
 	for (int i = 0; i < n; i++)
 		elements[i] = Int64GetDatum(ids[i]);
@@ -147,10 +147,10 @@ EfStoreFill(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
 												  "eikon_features row",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	int		   *from = MemoryContextAlloc(old, sizeof(int) * (Size) desc->natts);
-	Datum	   *values = MemoryContextAlloc(old, sizeof(Datum) * (Size) desc->natts);
-	bool	   *nulls = MemoryContextAlloc(old, sizeof(bool) * (Size) desc->natts);
-	EfFeatures	features;
+	int *from = MemoryContextAlloc(old, sizeof(int) * (Size) desc->natts);
+	Datum *values = MemoryContextAlloc(old, sizeof(Datum) * (Size) desc->natts);
+	bool *nulls = MemoryContextAlloc(old, sizeof(bool) * (Size) desc->natts);
+	EfFeatures features;
 
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -162,8 +162,8 @@ EfStoreFill(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
 	}
 	while (EfAggregateNext(aggregate, &features))
 	{
-		Datum		made[FEATURES_COLUMNS];
-		bool		made_nulls[FEATURES_COLUMNS];
+		Datum made[FEATURES_COLUMNS];
+		bool made_nulls[FEATURES_COLUMNS];
 
 		CHECK_FOR_INTERRUPTS();
 		make_features(&features, made, made_nulls);
@@ -182,12 +182,12 @@ EfStoreFill(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
 static void
 fill_compounds(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
 {
-	EfCompound	compound;
+	EfCompound compound;
 
 	while (EfAggregateNextCompound(aggregate, &compound))
 	{
-		Datum		values[lengthof(compounds_columns)];
-		bool		nulls[lengthof(compounds_columns)];
+		Datum values[lengthof(compounds_columns)];
+		bool nulls[lengthof(compounds_columns)];
 
 		values[0] = Int64GetDatum(compound.compound_id);
 		nulls[0] = false;
@@ -203,8 +203,8 @@ fill_compounds(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
 void
 EfStoreLock(Oid schema)
 {
-	Oid			features = get_relname_relid("features", schema);
-	LOCKTAG		tag;
+	Oid features = get_relname_relid("features", schema);
+	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, RelationRelationId, features, 2);
 	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
@@ -247,21 +247,24 @@ bring_up_to_date(const char *table, const char *rows, const Column *columns, int
 				 bool dry_run, EfStoreCounts *counts)
 {
 	const char *key = columns[0].name;
-	char	   *same_key = psprintf("n.%s OPERATOR(pg_catalog.=) f.%s", key, key);
-	char	   *gone = psprintf("NOT EXISTS (SELECT FROM %s n WHERE %s)", rows, same_key);
-	char	   *fresh = psprintf("NOT EXISTS (SELECT FROM %s f WHERE %s)", table, same_key);
-	char	   *changed = psprintf("%s AND pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
-								   same_key, list_columns(columns, n, "f."),
-								   list_columns(columns, n, "n."));
+	char *same_key = psprintf("n.%s OPERATOR(pg_catalog.=) f.%s", key, key);
+	char *gone = psprintf("NOT EXISTS (SELECT FROM %s n WHERE %s)", rows, same_key);
+	char *fresh = psprintf("NOT EXISTS (SELECT FROM %s f WHERE %s)", table, same_key);
+	char *changed = psprintf("%s AND pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
+							 same_key, list_columns(columns, n, "f."),
+							 list_columns(columns, n, "n."));
 
 	if (dry_run)
 	{
 		counts->deleted = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM %s f WHERE %s",
-												 table, gone), 0, NULL, NULL, NULL);
+												 table, gone),
+										0, NULL, NULL, NULL);
 		counts->updated = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM %s f, %s n WHERE %s",
-												 table, rows, changed), 0, NULL, NULL, NULL);
+												 table, rows, changed),
+										0, NULL, NULL, NULL);
 		counts->inserted = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM %s n WHERE %s",
-												  rows, fresh), 0, NULL, NULL, NULL);
+												  rows, fresh),
+										 0, NULL, NULL, NULL);
 		return;
 	}
 	counts->deleted = (int64) EfQueryRun(psprintf("DELETE FROM %s f WHERE %s", table, gone),
@@ -280,8 +283,8 @@ void
 EfStoreWrite(Oid schema, EfAggregate *aggregate, bool dry_run, EfStoreCounts *counts)
 {
 	const char *schema_name = quote_identifier(get_namespace_name(schema));
-	TupleDesc	features_desc = make_desc(features_columns, FEATURES_COLUMNS);
-	TupleDesc	compounds_desc = make_desc(compounds_columns, lengthof(compounds_columns));
+	TupleDesc features_desc = make_desc(features_columns, FEATURES_COLUMNS);
+	TupleDesc compounds_desc = make_desc(compounds_columns, lengthof(compounds_columns));
 	Tuplestorestate *features = tuplestore_begin_heap(false, false, work_mem);
 	Tuplestorestate *compounds = tuplestore_begin_heap(false, false, work_mem);
 	EfStoreCounts unused;
@@ -295,7 +298,8 @@ EfStoreWrite(Oid schema, EfAggregate *aggregate, bool dry_run, EfStoreCounts *co
 
 	if (!dry_run)
 		EfQueryRun(psprintf("LOCK TABLE %s.features, %s.eikon_compounds IN SHARE ROW EXCLUSIVE MODE",
-							schema_name, schema_name), 0, NULL, NULL, NULL);
+							schema_name, schema_name),
+				   0, NULL, NULL, NULL);
 	bring_up_to_date(psprintf("%s.eikon_compounds", schema_name), "eikon_new_compounds",
 					 compounds_columns, lengthof(compounds_columns), dry_run, &unused);
 	bring_up_to_date(psprintf("%s.features", schema_name), "eikon_new_features",
@@ -309,15 +313,15 @@ EfStoreWrite(Oid schema, EfAggregate *aggregate, bool dry_run, EfStoreCounts *co
 
 struct EfRejects
 {
-	MemoryContext context;		/* of one reject */
-	TupleDesc	desc;
+	MemoryContext context; /* of one reject */
+	TupleDesc desc;
 	Tuplestorestate *rows;
 };
 
 EfRejects *
 EfRejectsBegin(void)
 {
-	EfRejects  *rejects = palloc(sizeof(EfRejects));
+	EfRejects *rejects = palloc(sizeof(EfRejects));
 
 	rejects->context = AllocSetContextCreate(CurrentMemoryContext, "eikon_features reject",
 											 ALLOCSET_DEFAULT_SIZES);
@@ -329,13 +333,13 @@ EfRejectsBegin(void)
 void
 EfRejectsAdd(void *arg, const EfReject *reject)
 {
-	EfRejects  *rejects = arg;
+	EfRejects *rejects = arg;
 	MemoryContext old = MemoryContextSwitchTo(rejects->context);
-	bool		value = reject->value.data != NULL;
-	bool		nulls[lengthof(rejects_columns)] = {false};
-	bool		truncated;
-	char	   *raw = EfShowText(reject->raw, EF_REJECT_RAW, false, &truncated);
-	Datum		values[lengthof(rejects_columns)] = {
+	bool value = reject->value.data != NULL;
+	bool nulls[lengthof(rejects_columns)] = {false};
+	bool truncated;
+	char *raw = EfShowText(reject->raw, EF_REJECT_RAW, false, &truncated);
+	Datum values[lengthof(rejects_columns)] = {
 		Int64GetDatum(tuplestore_tuple_count(rejects->rows) + 1),
 		CStringGetTextDatum(EfKindNames[reject->kind]),
 		CStringGetTextDatum(reject->file),
@@ -343,7 +347,7 @@ EfRejectsAdd(void *arg, const EfReject *reject)
 		Int64GetDatum(reject->offset),
 		reject->column ? CStringGetTextDatum(reject->column) : (Datum) 0,
 		value ? CStringGetTextDatum(EfShowText(reject->value, EF_REJECT_VALUE, true, NULL)) :
-		(Datum) 0,
+				(Datum) 0,
 		CStringGetTextDatum(EfReasonName(reject->reason)),
 		CStringGetTextDatum(reject->message),
 		CStringGetTextDatum(raw),
@@ -360,9 +364,9 @@ EfRejectsAdd(void *arg, const EfReject *reject)
 void
 EfRejectsWrite(EfRejects *rejects, Oid schema, int64 run_id)
 {
-	Oid			type = INT8OID;
-	Datum		arg = Int64GetDatum(run_id);
-	char	   *columns = list_columns(rejects_columns, lengthof(rejects_columns), "");
+	Oid type = INT8OID;
+	Datum arg = Int64GetDatum(run_id);
+	char *columns = list_columns(rejects_columns, lengthof(rejects_columns), "");
 
 	if (tuplestore_tuple_count(rejects->rows) == 0)
 		return;

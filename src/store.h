@@ -12,10 +12,10 @@
 /* What became of the rows of features. */
 typedef struct EfStoreCounts
 {
-	int64		inserted;
-	int64		updated;
-	int64		deleted;
-	int64		unchanged;
+	int64 inserted;
+	int64 updated;
+	int64 deleted;
+	int64 unchanged;
 } EfStoreCounts;
 
 /*
@@ -44,8 +44,8 @@ extern void EfStoreWrite(Oid schema, EfAggregate *aggregate, bool dry_run,
 typedef struct EfRejects EfRejects;
 
 extern EfRejects *EfRejectsBegin(void);
-extern void EfRejectsAdd(void *rejects, const EfReject *reject);	/* an EfRejectFn */
+extern void EfRejectsAdd(void *rejects, const EfReject *reject); /* an EfRejectFn */
 extern void EfRejectsWrite(EfRejects *rejects, Oid schema, int64 run_id);
 extern void EfRejectsEnd(EfRejects *rejects);
 
-#endif							/* EF_STORE_H */
+#endif /* EF_STORE_H */

@@ -19,7 +19,7 @@ typedef struct Context
 	struct Context *parent;
 	struct Context *child;
 	struct Context *sibling;
-	Chunk	   *chunks;
+	Chunk *chunks;
 } Context;
 
 MemoryContext CurrentMemoryContext = NULL;
@@ -30,8 +30,8 @@ MemoryContext TopMemoryContext = NULL;
 void *
 MemoryContextAllocExtended(MemoryContext context, Size size, int flags)
 {
-	Context    *owner = (Context *) context;
-	Chunk	   *chunk = malloc(CHUNK_SIZE + size);
+	Context *owner = (Context *) context;
+	Chunk *chunk = malloc(CHUNK_SIZE + size);
 
 	assert_non_null(chunk);
 	chunk->context = owner;
@@ -72,7 +72,7 @@ palloc0(Size size)
 void
 pfree(void *pointer)
 {
-	Chunk	   *chunk = (Chunk *) ((char *) pointer - CHUNK_SIZE);
+	Chunk *chunk = (Chunk *) ((char *) pointer - CHUNK_SIZE);
 
 	if (chunk->previous != NULL)
 		chunk->previous->next = chunk->next;
@@ -86,7 +86,7 @@ pfree(void *pointer)
 char *
 pnstrdup(const char *in, Size len)
 {
-	char	   *out = palloc(len + 1);
+	char *out = palloc(len + 1);
 
 	memcpy(out, in, len);
 	out[len] = '\0';
@@ -103,7 +103,7 @@ MemoryContext
 AllocSetContextCreateInternal(MemoryContext parent, const char *name, Size min_size,
 							  Size init_size, Size max_size)
 {
-	Context    *context = calloc(1, sizeof(Context));
+	Context *context = calloc(1, sizeof(Context));
 
 	assert_non_null(context);
 	context->head.name = name;
@@ -119,7 +119,7 @@ AllocSetContextCreateInternal(MemoryContext parent, const char *name, Size min_s
 void
 MemoryContextDelete(MemoryContext context)
 {
-	Context    *gone = (Context *) context;
+	Context *gone = (Context *) context;
 
 	while (gone->child != NULL)
 		MemoryContextDelete((MemoryContext) gone->child);
@@ -127,7 +127,7 @@ MemoryContextDelete(MemoryContext context)
 		pfree((char *) gone->chunks + CHUNK_SIZE);
 	if (gone->parent != NULL)
 	{
-		Context   **link = &gone->parent->child;
+		Context **link = &gone->parent->child;
 
 		while (*link != gone)
 			link = &(*link)->sibling;
@@ -155,25 +155,25 @@ errcode(int sqlerrcode)
 }
 
 int
-errmsg(const char *format,...)
+errmsg(const char *format, ...)
 {
 	return 0;
 }
 
 int
-errmsg_internal(const char *format,...)
+errmsg_internal(const char *format, ...)
 {
 	return 0;
 }
 
 int
-errdetail(const char *format,...)
+errdetail(const char *format, ...)
 {
 	return 0;
 }
 
 int
-errhint(const char *format,...)
+errhint(const char *format, ...)
 {
 	return 0;
 }
@@ -210,7 +210,7 @@ server_end(void)
 size_t
 read_pieces(void *arg, char *buf, size_t len)
 {
-	Pieces	   *pieces = arg;
+	Pieces *pieces = arg;
 
 	len = Min(len, pieces->piece);
 	len = Min(len, pieces->len - pieces->pos);

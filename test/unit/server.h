@@ -10,11 +10,11 @@
 #include "utils/memutils.h"
 
 /* cmocka wants these, in this order, before its own header */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 /* Creates the context in which a test runs, and deletes it with all below. */
 extern void server_begin(void);
@@ -24,11 +24,11 @@ extern void server_end(void);
 typedef struct Pieces
 {
 	const char *data;
-	size_t		len;
-	size_t		pos;
-	size_t		piece;
+	size_t len;
+	size_t pos;
+	size_t piece;
 } Pieces;
 
 extern size_t read_pieces(void *arg, char *buf, size_t len);
 
-#endif							/* EF_TEST_SERVER_H */
+#endif /* EF_TEST_SERVER_H */

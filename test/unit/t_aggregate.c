@@ -23,13 +23,13 @@ next_random(void)
 static EfText
 make_text(const char *s)
 {
-	return (EfText) {s, (uint32) strlen(s)};
+	return (EfText){s, (uint32) strlen(s)};
 }
 
 static bool
 add_user(EfAggregate *aggregate, int64 id, const char *name)
 {
-	EfUser		user = {.user_id = id, .name = make_text(name)};
+	EfUser user = {.user_id = id, .name = make_text(name)};
 
 	return EfAggregateUser(aggregate, &user);
 }
@@ -37,7 +37,7 @@ add_user(EfAggregate *aggregate, int64 id, const char *name)
 static bool
 add_compound(EfAggregate *aggregate, int64 id, const char *name)
 {
-	EfCompound	compound = {.compound_id = id, .name = make_text(name)};
+	EfCompound compound = {.compound_id = id, .name = make_text(name)};
 
 	return EfAggregateCompound(aggregate, &compound);
 }
@@ -52,15 +52,19 @@ add_experiment(EfAggregate *aggregate, int64 id, int64 user, int n, const int64 
 	return EfAggregateExperiment(aggregate, &experiment);
 }
 
-#define IDS(...) lengthof(((int64[]) {__VA_ARGS__})), (int64[]) {__VA_ARGS__}
+#define IDS(...)                                  \
+	lengthof(((int64[]){__VA_ARGS__})), (int64[]) \
+	{                                             \
+		__VA_ARGS__                               \
+	}
 
 /* Every feature, for a user with all of them and for one with none. */
 static void
 test_features(void **state)
 {
 	EfAggregate *aggregate;
-	EfFeatures	f;
-	EfCompound	compound;
+	EfFeatures f;
+	EfCompound compound;
 
 	server_begin();
 	aggregate = EfAggregateBegin(CurrentMemoryContext);
@@ -113,7 +117,7 @@ static void
 test_refused(void **state)
 {
 	EfAggregate *aggregate;
-	EfFeatures	f;
+	EfFeatures f;
 
 	server_begin();
 	aggregate = EfAggregateBegin(CurrentMemoryContext);
@@ -139,9 +143,9 @@ static void
 test_extreme_ids(void **state)
 {
 	static const int64 ids[] = {PG_INT64_MIN, PG_INT64_MIN + 1, -65, -64, -63, -1, 0, 1, 63, 64,
-		PG_INT64_MAX - 1, PG_INT64_MAX};
+								PG_INT64_MAX - 1, PG_INT64_MAX};
 	EfAggregate *aggregate;
-	EfFeatures	f;
+	EfFeatures f;
 
 	server_begin();
 	aggregate = EfAggregateBegin(CurrentMemoryContext);
@@ -166,11 +170,16 @@ test_extreme_ids(void **state)
 static void
 test_scale(void **state)
 {
-	enum {USERS = 300, COMPOUNDS = 500, EXPERIMENTS = 100000};
-	static int	counts[USERS][COMPOUNDS];
-	static int	experiments[USERS];
+	enum
+	{
+		USERS = 300,
+		COMPOUNDS = 500,
+		EXPERIMENTS = 100000
+	};
+	static int counts[USERS][COMPOUNDS];
+	static int experiments[USERS];
 	EfAggregate *aggregate;
-	EfFeatures	f;
+	EfFeatures f;
 
 	server_begin();
 	aggregate = EfAggregateBegin(CurrentMemoryContext);
@@ -179,9 +188,9 @@ test_scale(void **state)
 		assert_true(add_user(aggregate, i * INT64CONST(1000000007), ""));
 	for (int i = 0; i < EXPERIMENTS; i++)
 	{
-		int			user = (int) (next_random() % USERS * (next_random() % USERS) / USERS);
-		int			n = (int) (next_random() % 5);
-		int64		ids[5];
+		int user = (int) (next_random() % USERS * (next_random() % USERS) / USERS);
+		int n = (int) (next_random() % 5);
+		int64 ids[5];
 
 		for (int j = 0; j < n; j++)
 		{
@@ -190,12 +199,13 @@ test_scale(void **state)
 		}
 		experiments[user]++;
 		assert_int_equal(add_experiment(aggregate, i * INT64CONST(37), user * INT64CONST(1000000007),
-										n, ids, 1), EF_TAKEN);
+										n, ids, 1),
+						 EF_TAKEN);
 	}
 	for (int i = 0; i < USERS; i++)
 	{
-		int			most = 0;
-		int			tied = 0;
+		int most = 0;
+		int tied = 0;
 
 		assert_true(EfAggregateNext(aggregate, &f));
 		assert_int_equal(f.experiments, experiments[i]);
@@ -217,14 +227,14 @@ test_scale(void **state)
 static double
 sum(const double *values, int n)
 {
-	EfSum		total = {0};
+	EfSum total = {0};
 
 	for (int i = 0; i < n; i++)
 		EfSumAdd(&total, values[i], CurrentMemoryContext);
 	return EfSumValue(&total);
 }
 
-#define SUM(...) sum((double[]) {__VA_ARGS__}, lengthof(((double[]) {__VA_ARGS__})))
+#define SUM(...) sum((double[]){__VA_ARGS__}, lengthof(((double[]){__VA_ARGS__})))
 
 /* Rounded once: what no running sum of doubles gets right. */
 static void
@@ -256,17 +266,17 @@ test_sum_random(void **state)
 {
 	for (int round = 0; round < 2000; round++)
 	{
-		__int128	exact = 0;
-		double		values[64];
-		int			n = 1 + (int) (next_random() % 64);
-		double		total;
-		__int128	units;
+		__int128 exact = 0;
+		double values[64];
+		int n = 1 + (int) (next_random() % 64);
+		double total;
+		__int128 units;
 
 		for (int i = 0; i < n; i++)
 		{
-			uint64		unit = ((uint64) next_random() << 22 ^ next_random()) &
-				((UINT64CONST(1) << 53) - 1);
-			int			shift = (int) (next_random() % 37);
+			uint64 unit = ((uint64) next_random() << 22 ^ next_random()) &
+						  ((UINT64CONST(1) << 53) - 1);
+			int shift = (int) (next_random() % 37);
 
 			values[i] = ldexp((double) unit, shift - 40);
 			exact += (__int128) unit << shift;
@@ -278,8 +288,8 @@ test_sum_random(void **state)
 		assert_true(fabs((double) (units - exact)) * 2 <= nextafter(ldexp(total, 40), INFINITY) - ldexp(total, 40));
 		for (int i = n - 1; i > 0; i--)
 		{
-			int			j = (int) (next_random() % (uint32) (i + 1));
-			double		swap = values[i];
+			int j = (int) (next_random() % (uint32) (i + 1));
+			double swap = values[i];
 
 			values[i] = values[j];
 			values[j] = swap;
@@ -293,8 +303,8 @@ test_sum_random(void **state)
 static void
 test_sum_order(void **state)
 {
-	double		values[600];
-	double		total;
+	double values[600];
+	double total;
 
 	server_begin();
 	for (int i = 0; i < 600; i++)
@@ -304,8 +314,8 @@ test_sum_order(void **state)
 	{
 		for (int i = 599; i > 0; i--)
 		{
-			int			j = (int) (next_random() % (uint32) (i + 1));
-			double		swap = values[i];
+			int j = (int) (next_random() % (uint32) (i + 1));
+			double swap = values[i];
 
 			values[i] = values[j];
 			values[j] = swap;

@@ -15,7 +15,7 @@ typedef struct Case
 {
 	const char *name;
 	const char *sample;
-	const char *expected;		/* see show_detected */
+	const char *expected; /* see show_detected */
 	EfDialectOptions options;
 } Case;
 
@@ -23,70 +23,60 @@ static const Case cases[] = {
 	/* delimiters: the one under which the header shows the columns */
 	{"comma", HEADER "1,a,a@x,2023-01-01\n", ", \" doubled trim header 1 data 2"},
 	{"semicolon", "user_id;name;email;signup_date\n1;a,b,c,d,e;a@x;\n",
-	"; \" doubled trim header 1 data 2"},
+	 "; \" doubled trim header 1 data 2"},
 	{"tab", "user_id\tname\temail\tsignup_date\n1\ta b\ta@x\t\n",
-	"tab \" doubled trim header 1 data 2"},
+	 "tab \" doubled trim header 1 data 2"},
 	{"bar", "user_id|name|email|signup_date\n1|a;b|a@x|\n", "| \" doubled trim header 1 data 2"},
 	{"comma and tab", "\nuser_id,\tname,\temail,\tsignup_date\n1,\ta,\ta@x,\t2023-01-01",
-	", \" doubled trim header 2 data 3"},
+	 ", \" doubled trim header 2 data 3"},
 	{"sep= says it", "sep=|\nuser_id|name|email|signup_date\n", "| \" doubled trim header 2 data 3"},
-	{"any delimiter by option", "user_id:name:email:signup_date\n1:a:b:c\n",
-		": \" doubled trim header 1 data 2",
-	{.delimiter_given = true, .delimiter = ':'}},
+	{"any delimiter by option", "user_id:name:email:signup_date\n1:a:b:c\n", ": \" doubled trim header 1 data 2", {.delimiter_given = true, .delimiter = ':'}},
 
 	/* headers: any order, case, blanks; after a preamble; or none */
 	{"order, case, blanks, more columns", " Email ,X,SIGNUP_DATE,name, user_id\n",
-	", \" doubled trim header 1 data 2"},
+	 ", \" doubled trim header 1 data 2"},
 	{"preamble", "Report of \"May\n\nby, me\n" HEADER, ", \" doubled trim header 4 data 5"},
-	{"lines skipped by option", HEADER "\n" HEADER "1,a,b,\n",
-		", \" doubled trim header 3 data 4",
-	{.skip_given = true, .skip = 1}},
+	{"lines skipped by option", HEADER "\n" HEADER "1,a,b,\n", ", \" doubled trim header 3 data 4", {.skip_given = true, .skip = 1}},
 	{"a header that lacks a column is named all the same", "x\nuser_id,name,mail,signup_date\n",
-	", \" doubled trim header 2 data 3"},
-	{"first record by option", "x,y\n" HEADER, ", \" doubled trim header 1 data 2",
-	{.header_given = true, .header = true}},
-	{"no header by option", "1;a,b;a@x;2023-01-01\n2;c;;\n", "; \" doubled trim header 0 data 1",
-	{.header_given = true, .header = false}},
+	 ", \" doubled trim header 2 data 3"},
+	{"first record by option", "x,y\n" HEADER, ", \" doubled trim header 1 data 2", {.header_given = true, .header = true}},
+	{"no header by option", "1;a,b;a@x;2023-01-01\n2;c;;\n", "; \" doubled trim header 0 data 1", {.header_given = true, .header = false}},
 	{"quoted over lines", "\"user_id\",\"name\",\"email\",\"signup_date\"\n1,\"a\nb\",c,\n",
-	", \" doubled trim header 1 data 2"},
+	 ", \" doubled trim header 1 data 2"},
 
 	/* quotes: the usual one unless something else explains more */
 	{"single quotes in the header", "'user_id','name','email','signup_date'\n1,'a''b','c',''\n",
-	", ' doubled trim header 1 data 2"},
+	 ", ' doubled trim header 1 data 2"},
 	{"single quotes in the records", HEADER "1,'a','b@x',\n2,'c','d@x','2023-01-01'\n",
-	", ' doubled trim header 1 data 2"},
+	 ", ' doubled trim header 1 data 2"},
 	{"apostrophes are no quotes", HEADER "1,'t Hooft,a@x,\n2,O'Neil,b@x,\n3,Rock 'n' Roll,c@x,\n",
-	", \" doubled trim header 1 data 2"},
+	 ", \" doubled trim header 1 data 2"},
 	{"one value in apostrophes", HEADER "1,'a',b@x,\n" FILLER,
-	", \" doubled trim header 1 data 2"},
+	 ", \" doubled trim header 1 data 2"},
 	{"inches: no quotes at all", HEADER "1,5\" pipe,a@x,\n2,6\",b@x,\n",
-	", none - trim header 1 data 2"},
+	 ", none - trim header 1 data 2"},
 	{"inches in a file that quotes: a bad record", HEADER "1,5\" pipe,a@x,\n2,\"b,c\",b@x,\n",
-	", \" doubled trim header 1 data 2"},
+	 ", \" doubled trim header 1 data 2"},
 	{"one bad record is no reason to give quotes up", "\"user_id\",\"name\",\"email\",\"signup_date\"\n"
-		"1,\"a\"b\",c,\n" FILLER,
-	", \" doubled trim header 1 data 2"},
+													  "1,\"a\"b\",c,\n" FILLER,
+	 ", \" doubled trim header 1 data 2"},
 	{"backslash escapes", HEADER "1,\"a \\\"b\\\" c\",d,\n2,\"\\\\\",e,\n",
-	", \" backslash trim header 1 data 2"},
+	 ", \" backslash trim header 1 data 2"},
 	{"a backslash at the end of a quoted value", HEADER "1,\"C:\\\",d,\n2,\"D:\\\",e,\n",
-	", \" doubled trim header 1 data 2"},
-	{"quote by option", HEADER "1,~a,b~,c@x,\n", ", ~ doubled trim header 1 data 2",
-	{.quote_given = true, .quote = '~'}},
-	{"no quote by option", HEADER "1,\"a\",c@x,\n", ", none - trim header 1 data 2",
-	{.quote_given = true, .quote = '\0'}},
-	{"escape by option", HEADER "1,\"a~\"b\",c@x,\n", ", \" ~ trim header 1 data 2",
-	{.escape_given = true, .escape = '~'}},
+	 ", \" doubled trim header 1 data 2"},
+	{"quote by option", HEADER "1,~a,b~,c@x,\n", ", ~ doubled trim header 1 data 2", {.quote_given = true, .quote = '~'}},
+	{"no quote by option", HEADER "1,\"a\",c@x,\n", ", none - trim header 1 data 2", {.quote_given = true, .quote = '\0'}},
+	{"escape by option", HEADER "1,\"a~\"b\",c@x,\n", ", \" ~ trim header 1 data 2", {.escape_given = true, .escape = '~'}},
 
 	/* padding */
 	{"tabs inside the quotes of the header", "user_id,\"\tname\",\"\temail\",\"\tsignup_date\"\n"
-		"1,\"\ta\",\"\tb\",\"\"\n",
-	", \" doubled trim_quoted header 1 data 2"},
+											 "1,\"\ta\",\"\tb\",\"\"\n",
+	 ", \" doubled trim_quoted header 1 data 2"},
 	{"tabs inside the quotes of every record", HEADER "1,\"\ta\",b,\n2,\"\tc\",d,\n",
-	", \" doubled trim_quoted header 1 data 2"},
+	 ", \" doubled trim_quoted header 1 data 2"},
 	{"a blank inside the quotes of a value is the value's", HEADER "1,\" a\",b,\n",
-	", \" doubled trim header 1 data 2"},
-	{"padding by option", HEADER "1,\"\ta\",b,\n", ", \" doubled keep header 1 data 2",
-	{.padding = EF_PADDING_KEEP}},
+	 ", \" doubled trim header 1 data 2"},
+	{"padding by option", HEADER "1,\"\ta\",b,\n", ", \" doubled keep header 1 data 2", {.padding = EF_PADDING_KEEP}},
 
 	/* nothing much */
 	{"header alone", HEADER, ", \" doubled trim header 1 data 2"},
@@ -99,15 +89,16 @@ show_detected(char *out, const EfDetected *found)
 {
 	static const char *const padding[] = {"auto", "trim", "trim_quoted", "keep"};
 	const EfDialect *dialect = &found->dialect;
-	char		delimiter[] = {dialect->delimiter, '\0'};
-	char		quote[] = {dialect->quote, '\0'};
-	char		escape[] = {dialect->escape, '\0'};
+	char delimiter[] = {dialect->delimiter, '\0'};
+	char quote[] = {dialect->quote, '\0'};
+	char escape[] = {dialect->escape, '\0'};
 
 	sprintf(out, "%s %s %s %s header %d data %d",
 			dialect->delimiter == '\t' ? "tab" : delimiter,
 			dialect->quote == '\0' ? "none" : quote,
 			dialect->escape == '\0' ? "-" : dialect->escape == dialect->quote ? "doubled" :
-			dialect->escape == '\\' ? "backslash" : escape,
+										dialect->escape == '\\'				  ? "backslash" :
+																				escape,
 			padding[dialect->padding], (int) found->header_line, (int) found->data_line);
 }
 
@@ -115,8 +106,8 @@ static void
 test_case(void **state)
 {
 	const Case *test = *state;
-	EfDetected	found;
-	char		out[256];
+	EfDetected found;
+	char out[256];
 
 	server_begin();
 	EfDialectDetect(test->sample, strlen(test->sample), true, &test->options, users,
@@ -132,8 +123,8 @@ test_cut(void **state)
 {
 	static const char sample[] = HEADER "1,a,b,2023-01-01\n2,\"c";
 	EfDialectOptions options = {0};
-	EfDetected	found;
-	char		out[256];
+	EfDetected found;
+	char out[256];
 
 	server_begin();
 	EfDialectDetect(sample, strlen(sample), false, &options, users, lengthof(users), 1024,
@@ -154,8 +145,8 @@ test_foreign(void **state)
 	static const struct
 	{
 		const char *sample;
-		char		delimiter;
-	}			samples[] = {
+		char delimiter;
+	} samples[] = {
 		{"a,b,c\nd,e,f\n", ','},
 		{"1;2,5;x\n3;4,5;y\n", ';'},
 		{"a\tb, c\nd\te\n", '\t'},
@@ -165,7 +156,7 @@ test_foreign(void **state)
 		{"1,\ta\n2,\tb\n", ','},
 	};
 	EfDialectOptions options = {0};
-	EfDetected	found;
+	EfDetected found;
 
 	for (size_t i = 0; i < lengthof(samples); i++)
 	{
@@ -188,8 +179,8 @@ main(void)
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
-		tests[i + 2] = (struct CMUnitTest) {cases[i].name, test_case, NULL, NULL,
-			unconstify(Case *, &cases[i])};
+		tests[i + 2] = (struct CMUnitTest){cases[i].name, test_case, NULL, NULL,
+										   unconstify(Case *, &cases[i])};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests_name("dialect", tests, NULL, NULL);
 }

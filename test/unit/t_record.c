@@ -15,21 +15,46 @@
 typedef struct Case
 {
 	const char *name;
-	EfDialect	dialect;
+	EfDialect dialect;
 	const char *input;
-	const char *expected;		/* see show_record */
+	const char *expected; /* see show_record */
 } Case;
 
-#define PLAIN {',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_ANY}
-#define BACKSLASH {',', '"', '\\', EF_PADDING_TRIM, EF_NEWLINE_ANY}
-#define UNQUOTED {',', '\0', '\0', EF_PADDING_TRIM, EF_NEWLINE_ANY}
-#define INSIDE {',', '"', '"', EF_PADDING_TRIM_QUOTED, EF_NEWLINE_ANY}
-#define KEEP {',', '"', '"', EF_PADDING_KEEP, EF_NEWLINE_ANY}
-#define TABS {'\t', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_ANY}
-#define LF {',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_LF}
-#define CR {',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_CR}
+#define PLAIN                                          \
+	{                                                  \
+		',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_ANY \
+	}
+#define BACKSLASH                                       \
+	{                                                   \
+		',', '"', '\\', EF_PADDING_TRIM, EF_NEWLINE_ANY \
+	}
+#define UNQUOTED                                         \
+	{                                                    \
+		',', '\0', '\0', EF_PADDING_TRIM, EF_NEWLINE_ANY \
+	}
+#define INSIDE                                                \
+	{                                                         \
+		',', '"', '"', EF_PADDING_TRIM_QUOTED, EF_NEWLINE_ANY \
+	}
+#define KEEP                                           \
+	{                                                  \
+		',', '"', '"', EF_PADDING_KEEP, EF_NEWLINE_ANY \
+	}
+#define TABS                                            \
+	{                                                   \
+		'\t', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_ANY \
+	}
+#define LF                                            \
+	{                                                 \
+		',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_LF \
+	}
+#define CR                                            \
+	{                                                 \
+		',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_CR \
+	}
 
-#define FIFTY "0123456789012345678901234567890123456789" "0123456789"
+#define FIFTY "0123456789012345678901234567890123456789" \
+			  "0123456789"
 
 static const Case cases[] = {
 	/* what stands where */
@@ -51,14 +76,12 @@ static const Case cases[] = {
 	{"quoted", PLAIN, "\"a\",\"b,c\"\n", "1@0 a|b,c;"},
 	{"doubled quote", PLAIN, "\"a\"\"b\",\"\"\"\"\n", "1@0 a\"b|\";"},
 	{"quoted newlines", PLAIN, "\"a\nb\r\nc\",d\ne\n", "1@0 a\nb\r\nc|d;4@11 e;"},
-	{"another quote", {';', '\'', '\'', EF_PADDING_TRIM, EF_NEWLINE_ANY},
-	"'a;''b';\"c\n", "1@0 a;'b|\"c;"},
+	{"another quote", {';', '\'', '\'', EF_PADDING_TRIM, EF_NEWLINE_ANY}, "'a;''b';\"c\n", "1@0 a;'b|\"c;"},
 	{"no quotes", UNQUOTED, "\"a,b\"\"c\n", "1@0 \"a|b\"\"c;"},
 	{"backslash escapes", BACKSLASH, "\"a\\\"b\",\"\\\\\",\"c\\d\"\n", "1@0 a\"b|\\|c\\d;"},
-	{"escaped delimiter", {',', '\0', '\\', EF_PADDING_TRIM, EF_NEWLINE_ANY},
-	"a\\,b,c\\\\,d\n", "1@0 a,b|c\\|d;"},
+	{"escaped delimiter", {',', '\0', '\\', EF_PADDING_TRIM, EF_NEWLINE_ANY}, "a\\,b,c\\\\,d\n", "1@0 a,b|c\\|d;"},
 	{"bytes that stand for escapes are no quotes", BACKSLASH, "\"a\xFE\xFD\xFC\",b\n",
-	"1@0 a\xFF\xFF\xFF|b;"},
+	 "1@0 a\xFF\xFF\xFF|b;"},
 
 	/* padding */
 	{"blanks outside quotes", PLAIN, " a ,\t\"b \"\t, c d\n", "1@0 a|b |c d;"},
@@ -72,23 +95,23 @@ static const Case cases[] = {
 	{"open quote", PLAIN, "a,\"b\nc,d\ne,f\n", "1@0 !UNTERMINATED a,\"b;2@5 c|d;3@9 e|f;"},
 	{"open quote at the end", PLAIN, "a\nb,\"c", "1@0 a;2@2 !UNTERMINATED b,\"c;"},
 	{"quote that closes lines later, wrongly", PLAIN, "a,\"b\nc\nd,\"e\nf\n",
-	"1@0 !UNTERMINATED a,\"b;2@5 c;3@7 !UNTERMINATED d,\"e;4@12 f;"},
+	 "1@0 !UNTERMINATED a,\"b;2@5 c;3@7 !UNTERMINATED d,\"e;4@12 f;"},
 	{"open quote beyond the limit", PLAIN, "\"a\n" FIFTY "\n" FIFTY "\nb\n",
-	"1@0 !UNTERMINATED \"a;2@3 " FIFTY ";3@54 " FIFTY ";4@105 b;"},
+	 "1@0 !UNTERMINATED \"a;2@3 " FIFTY ";3@54 " FIFTY ";4@105 b;"},
 	{"line at the limit", PLAIN, FIFTY "01234567890123\nb\n",
-	"1@0 " FIFTY "01234567890123;2@65 b;"},
+	 "1@0 " FIFTY "01234567890123;2@65 b;"},
 	{"line over the limit", PLAIN, "a\n" FIFTY "012345678901234\nb\n",
-	"1@0 a;2@2 !SIZE " FIFTY "01234567890123;3@68 b;"},
+	 "1@0 a;2@2 !SIZE " FIFTY "01234567890123;3@68 b;"},
 	{"line far over the limit", PLAIN, FIFTY FIFTY FIFTY "\r\nb\n",
-	"1@0 !SIZE " FIFTY "01234567890123;2@152 b;"},
+	 "1@0 !SIZE " FIFTY "01234567890123;2@152 b;"},
 	{"line over the limit at the end", PLAIN, FIFTY FIFTY, "1@0 !SIZE " FIFTY "01234567890123;"},
 };
 
 static void
-append(char *out, size_t room, const char *format,...)
+append(char *out, size_t room, const char *format, ...)
 {
-	va_list		args;
-	size_t		len = strlen(out);
+	va_list args;
+	size_t len = strlen(out);
 
 	va_start(args, format);
 	assert_in_range(vsnprintf(out + len, room - len, format, args), 0, room - len - 1);
@@ -124,10 +147,10 @@ static void
 read_all(const char *input, size_t len, size_t piece, const EfDialect *dialect,
 		 char *out, size_t room)
 {
-	Pieces		pieces = {input, len, 0, piece};
+	Pieces pieces = {input, len, 0, piece};
 	EfRecordReader *reader = EfRecordBegin(CurrentMemoryContext, dialect, read_pieces, &pieces,
 										   1, 0, LIMIT);
-	EfRecord	record;
+	EfRecord record;
 
 	out[0] = '\0';
 	while (EfRecordNext(reader, &record))
@@ -140,8 +163,8 @@ static void
 test_case(void **state)
 {
 	const Case *test = *state;
-	size_t		len = strlen(test->input);
-	char		out[4096];
+	size_t len = strlen(test->input);
+	char out[4096];
 
 	server_begin();
 	for (size_t piece = 1; piece <= len + 1; piece++)
@@ -156,8 +179,8 @@ test_case(void **state)
 static void
 test_nul(void **state)
 {
-	EfDialect	dialect = UNQUOTED;
-	char		out[256];
+	EfDialect dialect = UNQUOTED;
+	char out[256];
 
 	server_begin();
 	for (size_t piece = 1; piece < 10; piece++)
@@ -172,12 +195,12 @@ test_nul(void **state)
 static void
 test_position(void **state)
 {
-	EfDialect	dialect = PLAIN;
-	Pieces		pieces = {"a\r\nb\nc", 6, 0, 100};
+	EfDialect dialect = PLAIN;
+	Pieces pieces = {"a\r\nb\nc", 6, 0, 100};
 	EfRecordReader *reader;
-	EfRecord	record;
-	int64		line;
-	int64		offset;
+	EfRecord record;
+	int64 line;
+	int64 offset;
 
 	server_begin();
 	reader = EfRecordBegin(CurrentMemoryContext, &dialect, read_pieces, &pieces, 5, 100, LIMIT);
@@ -202,20 +225,20 @@ test_position(void **state)
 static void
 test_large(void **state)
 {
-	EfDialect	dialect = PLAIN;
-	const int	n = 60000;
-	char	   *input = malloc((size_t) n * 32);
-	size_t		len = 0;
+	EfDialect dialect = PLAIN;
+	const int n = 60000;
+	char *input = malloc((size_t) n * 32);
+	size_t len = 0;
 
 	for (int i = 0; i < n; i++)
 		len += (size_t) sprintf(input + len, "%d,\"x\n%d\",y\r\n", i, i * 7);
 	for (size_t piece = 4093; piece < 1000000; piece = piece * 5 + 1)
 	{
-		Pieces		pieces = {input, len, 0, piece};
+		Pieces pieces = {input, len, 0, piece};
 		EfRecordReader *reader;
-		EfRecord	record;
-		char		expected[32];
-		int			i = 0;
+		EfRecord record;
+		char expected[32];
+		int i = 0;
 
 		server_begin();
 		reader = EfRecordBegin(CurrentMemoryContext, &dialect, read_pieces, &pieces, 1, 0, LIMIT);
@@ -237,12 +260,12 @@ test_large(void **state)
 static void
 test_many_fields(void **state)
 {
-	EfDialect	dialect = PLAIN;
-	const int	n = 100000;
-	char	   *input = malloc((size_t) n * 2);
-	Pieces		pieces = {input, (size_t) n * 2, 0, 1000};
+	EfDialect dialect = PLAIN;
+	const int n = 100000;
+	char *input = malloc((size_t) n * 2);
+	Pieces pieces = {input, (size_t) n * 2, 0, 1000};
 	EfRecordReader *reader;
-	EfRecord	record;
+	EfRecord record;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -263,16 +286,16 @@ test_many_fields(void **state)
 
 typedef struct Reference
 {
-	char		out[4096];
-	char		record[4096];
-	int			nfields;
-	bool		any;
+	char out[4096];
+	char record[4096];
+	int nfields;
+	bool any;
 } Reference;
 
 static void
 reference_field(void *data, size_t len, void *arg)
 {
-	Reference  *reference = arg;
+	Reference *reference = arg;
 
 	append(reference->record, sizeof(reference->record), "%s%.*s",
 		   reference->nfields++ > 0 ? "|" : "", (int) len, len > 0 ? (char *) data : "");
@@ -282,7 +305,7 @@ reference_field(void *data, size_t len, void *arg)
 static void
 reference_record(int c, void *arg)
 {
-	Reference  *reference = arg;
+	Reference *reference = arg;
 
 	if (reference->any)
 		append(reference->out, sizeof(reference->out), "%s;", reference->record);
@@ -295,12 +318,12 @@ static bool
 run_reference(const char *input, size_t len, Reference *reference)
 {
 	struct csv_parser parser;
-	bool		ok;
+	bool ok;
 
 	memset(reference, 0, sizeof(*reference));
 	csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI);
 	ok = csv_parse(&parser, input, len, reference_field, reference_record, reference) == len &&
-		csv_fini(&parser, reference_field, reference_record, reference) == 0;
+		 csv_fini(&parser, reference_field, reference_record, reference) == 0;
 	csv_free(&parser);
 	return ok;
 }
@@ -324,17 +347,17 @@ static void
 test_random(void **state)
 {
 	static const char alphabet[] = "aab,,\"\"\"\n\r \t";
-	EfDialect	dialect = PLAIN;
-	Reference	reference;
-	int			well_formed = 0;
-	uint64		seed = 1;
+	EfDialect dialect = PLAIN;
+	Reference reference;
+	int well_formed = 0;
+	uint64 seed = 1;
 
 	for (int round = 0; round < 20000; round++)
 	{
-		char		input[32];
-		char		whole[4096];
-		char		out[4096];
-		size_t		len = (size_t) (round % 24);
+		char input[32];
+		char whole[4096];
+		char out[4096];
+		size_t len = (size_t) (round % 24);
 
 		for (size_t i = 0; i < len; i++)
 		{
@@ -371,8 +394,8 @@ main(void)
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
-		tests[i + 5] = (struct CMUnitTest) {cases[i].name, test_case, NULL, NULL,
-			unconstify(Case *, &cases[i])};
+		tests[i + 5] = (struct CMUnitTest){cases[i].name, test_case, NULL, NULL,
+										   unconstify(Case *, &cases[i])};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests_name("record", tests, NULL, NULL);
 }

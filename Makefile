@@ -1,0 +1,104 @@
+# eikon_features: a PostgreSQL extension, built with PGXS.
+#
+#	make help			what there is
+#	make PG_CONFIG=/path/to/pg_config	for another PostgreSQL than the first in PATH
+#	make WERROR=1			warnings are errors, as in "make check"
+
+EXTENSION = eikon_features
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" $(EXTENSION).control)
+
+MODULE_big = $(EXTENSION)
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+
+# The script is edited as sql/eikon_features.sql; only its copy bears a version.
+DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+EXTRA_CLEAN = $(filter-out $(DATA),$(wildcard sql/$(EXTENSION)--*.sql))
+
+SHLIB_LINK = -lcsv -lz -lzstd
+
+# Callbacks have the parameters that their caller gives them, and a table's
+# last entry is often short, so these two warnings say nothing here.
+OPTFLAGS ?= -O3
+PG_CFLAGS += $(OPTFLAGS) -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
+ifneq (,$(WERROR))
+PG_CFLAGS += -Werror
+endif
+
+# Tests of "make installcheck"; the server must be able to read test/data.
+REGRESS := $(sort $(notdir $(basename $(wildcard test/sql/*.sql))))
+REGRESS_OPTS = --inputdir=test
+ISOLATION := $(sort $(notdir $(basename $(wildcard test/isolation/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test/isolation
+PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
+TAP_TESTS := $(if $(PROVE_TESTS),1)
+
+# Goals that must work before PostgreSQL is installed. They are kept apart
+# from PGXS, which has a "check" of its own.
+own_goals = help run stop check format image
+.PHONY: $(own_goals)
+
+ifeq (,$(filter $(own_goals),$(MAKECMDGOALS)))
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq (,$(wildcard $(PGXS)))
+$(error no PGXS from "$(PG_CONFIG)": install PostgreSQL's server development files, set PG_CONFIG=, or let "make run" see to it)
+endif
+
+# As system headers, PostgreSQL's own are free to warn.
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
+
+include $(PGXS)
+
+# Its CFLAGS were chosen for the compiler that built it, most often gcc.
+ifneq (,$(findstring clang,$(CC)))
+override CFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
+endif
+
+$(DATA_built): sql/$(EXTENSION).sql $(EXTENSION).control
+	cp $< $@
+
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+
+else
+
+.NOTPARALLEL:
+
+help:
+	@echo 'make                 build the extension (PG_CONFIG= chooses the PostgreSQL)'
+	@echo 'make install         install it into that PostgreSQL'
+	@echo 'make installcheck    test the installed extension on the running server'
+	@echo 'make clean           remove what was built'
+	@echo 'make run             try it: a private server on loopback, with the files of data/'
+	@echo 'make stop            stop that server'
+	@echo 'make check           all tests, on throwaway servers (GROUPS="regress tap": some)'
+	@echo 'make format          format the C sources'
+	@echo 'make image           build the container image'
+
+run:
+	@bash deploy/run.sh
+
+stop:
+	@bash deploy/stop.sh
+
+check:
+	@bash test/check.sh $(GROUPS)
+
+format:
+	@bash deploy/packages.sh format
+	@bash test/format.sh
+
+image:
+	@tool=$$(command -v docker || command -v podman) || { echo 'make image needs docker or podman' >&2; exit 1; }; \
+	"$$tool" build -t $(EXTENSION):$(EXTVERSION) -t $(EXTENSION):latest .
+
+# Other goals given together with these are PGXS's.
+other_goals = $(filter-out $(own_goals),$(MAKECMDGOALS))
+ifneq (,$(other_goals))
+.PHONY: $(other_goals)
+$(other_goals):
+	@$(MAKE) --no-print-directory $@
+endif
+
+endif

@@ -1,0 +1,183 @@
+#!/bin/bash
+#
+# packages.sh GROUP: installs the Debian or Ubuntu packages that are missing.
+#
+#	run	compiler, PostgreSQL, libraries: what building and running takes
+#	check	run, and the tools of the tests
+#	format	the formatter alone
+#
+# Does nothing where nothing is missing. PG_CONFIG= names a PostgreSQL to use as
+# it is. Neither creates nor starts a database cluster of the machine: PostgreSQL's
+# package would create one named "main" when it is first installed, and is kept from it.
+set -euo pipefail
+# shellcheck source=deploy/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+drop_in_dir=/etc/postgresql-common/createcluster.d
+drop_in=$drop_in_dir/eikon_features-install.conf
+
+missing=()          # what to install; "a|b" is a or else b
+updated=no
+drop_in_dir_is_new=no
+
+package_installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# need_command COMMAND... -- PACKAGES: any one of the commands will do.
+need_command() {
+    while [ "$1" != -- ]; do
+        command -v "$1" >/dev/null && return
+        shift
+    done
+    missing+=("$2")
+}
+
+need_package() {
+    command -v dpkg-query >/dev/null || return 0
+    package_installed "$1" || missing+=("$1")
+}
+
+# A server that is there already decides the version.
+need_postgresql() {
+    local major there='' others=''
+    find_pg_config >/dev/null && return
+    [ -z "${PG_CONFIG:-}" ] ||
+        die "PG_CONFIG=$PG_CONFIG belongs to no PostgreSQL that has both its server and its development files"
+    for major in $pg_majors; do
+        if package_installed "postgresql-$major"; then
+            there+="|postgresql-server-dev-$major"
+        else
+            others+="|postgresql-server-dev-$major"
+        fi
+    done
+    missing+=("${there#|}${there:+|}${others#|}")
+}
+
+need_for_run() {
+    need_command gcc -- gcc
+    need_package libc6-dev
+    need_postgresql
+    need_package libcsv-dev
+    need_package zlib1g-dev
+    need_package libzstd-dev
+}
+
+need_for_format() {
+    need_command clang-format-14 clang-format -- 'clang-format-14|clang-format'
+}
+
+need_for_check() {
+    need_for_run
+    need_for_format
+    need_command clang-14 clang -- 'clang-14|clang'
+    need_command valgrind -- valgrind
+    need_command prove -- perl
+    need_package libcmocka-dev
+    need_package libipc-run-perl
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+require_root() {
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+        die "needs root to install: ${missing[*]}
+Run it as root or where sudo is installed, or have them installed first (of a|b, one is enough)."
+}
+
+# apt-get, silent unless it fails.
+apt() {
+    local log
+    log=$(mktemp)
+    if ! as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+        apt-get -q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" >"$log" 2>&1 </dev/null; then
+        tail -n 30 "$log" >&2
+        rm -f "$log"
+        return 1
+    fi
+    rm -f "$log"
+}
+
+apt_update() {
+    say 'Reading the list of packages (apt-get update)'
+    apt update || die 'apt-get update failed'
+    updated=yes
+}
+
+apt_offers() {
+    local policy
+    policy=$(apt-cache policy "$1" 2>/dev/null)
+    [[ $policy == *'Candidate: '[!\(]* ]]
+}
+
+# Prints the package to install for "a|b": the first one that apt offers.
+choose() {
+    local names=() name
+    IFS='|' read -ra names <<<"$1"
+    for name in "${names[@]}"; do
+        if apt_offers "$name"; then
+            printf '%s\n' "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+# Fills packages from missing; server development files bring their server.
+choose_all() {
+    local spec name server
+    packages=()
+    for spec in "${missing[@]}"; do
+        name=$(choose "$spec") || return
+        server=postgresql-${name##*-}
+        case $name in
+            postgresql-server-dev-*) package_installed "$server" || packages+=("$server") ;;
+        esac
+        packages+=("$name")
+    done
+}
+
+install_packages() {
+    say "Installing ${*}"
+    apt install --no-install-recommends "$@" && return
+    [ "$updated" = no ] || die 'apt-get install failed'
+    apt_update
+    apt install --no-install-recommends "$@" || die 'apt-get install failed'
+}
+
+forbid_main_cluster() {
+    package_installed postgresql-common || install_packages postgresql-common
+    trap allow_main_cluster EXIT
+    as_root mkdir "$drop_in_dir" 2>/dev/null && drop_in_dir_is_new=yes
+    printf 'create_main_cluster = false\n' | as_root tee "$drop_in" >/dev/null
+}
+
+allow_main_cluster() {
+    as_root rm -f "$drop_in"
+    [ $drop_in_dir_is_new = no ] || as_root rmdir --ignore-fail-on-non-empty "$drop_in_dir"
+}
+
+main() {
+    local packages
+    case ${1:-} in
+        run | check | format) "need_for_$1" ;;
+        *) die 'which group: run, check or format?' ;;
+    esac
+    [ ${#missing[@]} -gt 0 ] || return 0
+
+    command -v apt-get >/dev/null || die "missing, and there is no apt-get to install them: ${missing[*]}"
+    require_root
+    choose_all || { apt_update && choose_all; } || die "apt offers nothing for one of: ${missing[*]}"
+    case " ${packages[*]}" in
+        *' postgresql-'[0-9]*) forbid_main_cluster ;;
+    esac
+    install_packages "${packages[@]}"
+}
+
+main "$@"

@@ -1,0 +1,69 @@
+#!/bin/bash
+#
+# check.sh [GROUP...] (make check, make check GROUPS="..."): all tests, or those
+# of some groups, on a copy of the checkout and on throwaway servers.
+#
+#	format		the C sources are formatted
+#	build-gcc	gcc has no warning
+#	build-clang	clang has none
+#	unit		test/unit, with sanitizers, then under valgrind
+#	regress		test/sql against expected/
+#	isolation	test/isolation: sessions that meet
+#	tap		test/t: what takes a server's start, stop or crash
+#
+# A group that cannot run, or runs nothing, has failed. The last line is
+# "N passed, N failed". EIKON_OS_USER is, for root, the user to run the tests as
+# (postgres), PG_CONFIG the PostgreSQL to use.
+#
+# This part installs packages and makes the copy; groups.sh runs from there.
+set -euo pipefail
+# shellcheck source=deploy/lib.sh
+. "$(dirname "$0")/../deploy/lib.sh"
+
+all_groups='format build-gcc build-clang unit regress isolation tap'
+
+require_known() {
+    local group
+    for group; do
+        case " $all_groups " in
+            *" $group "*) ;;
+            *) die "no group is called $group; there are: $all_groups" ;;
+        esac
+    done
+}
+
+# Prints the names of the files that belong to the checkout, each ended by NUL:
+# those git would take, or without git all but what a build leaves.
+checkout_files() {
+    cd "$1"
+    if git -c safe.directory='*' rev-parse --git-dir >/dev/null 2>&1; then
+        git -c safe.directory='*' ls-files -z -co --exclude-standard | while IFS= read -r -d '' file; do
+            [ ! -e "$file" ] && [ ! -L "$file" ] || printf '%s\0' "$file"
+        done
+    else
+        find . -name .git -prune -o ! -type d ! -name '*.o' ! -name '*.bc' ! -name '*.so' -print0
+    fi
+}
+
+# Not every TMPDIR is open to the tests' user.
+make_work_dir() {
+    as_server_user mktemp -d 2>/dev/null || as_server_user mktemp -d -p /tmp
+}
+
+main() {
+    local checkout work groups
+    read -ra groups <<<"${*:-$all_groups}"
+    require_known "${groups[@]}"
+    checkout=$(checkout_dir)
+    bash "$checkout/deploy/packages.sh" check
+    server_user >/dev/null || die 'PostgreSQL does not run as root: set EIKON_OS_USER to the user to run it as'
+    PG_CONFIG=$(find_pg_config) || die 'no PostgreSQL with server and development files found; set PG_CONFIG='
+    export PG_CONFIG
+
+    work=$(make_work_dir)
+    as_server_user mkdir "$work/tree"
+    checkout_files "$checkout" | tar -C "$checkout" --null -T - -cf - | as_server_user tar -C "$work/tree" -xf -
+    as_server_user bash "$work/tree/test/groups.sh" "$work" "${groups[@]}"
+}
+
+main "$@"
