@@ -191,6 +191,7 @@ CREATE FUNCTION eikon_read_csv(
 	escape text DEFAULT NULL,
 	encoding text DEFAULT NULL,
 	"null" text DEFAULT NULL,
+	header boolean DEFAULT NULL,
 	skip bigint DEFAULT NULL,
 	padding text DEFAULT NULL,
 	newline text DEFAULT NULL,

@@ -10,6 +10,7 @@
 
 #include "aggregate.h"
 #include "aggregate_sum.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #define SLAB_SIZE (1024 * 1024)
@@ -364,6 +365,8 @@ compare_users(const void *a, const void *b, void *arg)
 	int64 x = users[*(const uint32 *) a].user_id;
 	int64 y = users[*(const uint32 *) b].user_id;
 
+	/* millions of users take seconds, and qsort can be left at any time */
+	CHECK_FOR_INTERRUPTS();
 	return x < y ? -1 : x > y;
 }
 

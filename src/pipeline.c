@@ -339,6 +339,15 @@ detect_any(const Input *input, const EfOptions *options, EfDetected *found)
 					max_record(), found);
 }
 
+/* A file that is not of one of our kinds has its header, if any, in the first record. */
+static bool
+is_header(EfDetected *found, const EfRecord *record)
+{
+	if (found->header_line == 0)
+		found->header_line = record->line;
+	return record->line <= found->header_line;
+}
+
 void
 EfPipelinePreview(const char *path, const EfOptions *options, EfRecordFn on_record, void *arg)
 {
@@ -359,6 +368,8 @@ EfPipelinePreview(const char *path, const EfOptions *options, EfRecordFn on_reco
 	{
 		CHECK_FOR_INTERRUPTS();
 		place.line = record.line;
+		if (options->dialect.header && is_header(&found, &record))
+			continue;
 		on_record(arg, &record);
 	}
 	place.line = 0;

@@ -57,7 +57,10 @@ typedef void (*EfRejectFn)(void *arg, const EfReject *reject);
 extern EfAggregate *EfPipelineDerive(const char *path, const EfOptions *options,
 									 EfRejectFn on_reject, void *arg, EfReport *report);
 
-/* Gives every record of a file, header and malformed ones included, to on_record. */
+/*
+ * Gives every record of a file, malformed ones included, to on_record. So it
+ * does the header and what stands before it, unless options->dialect.header.
+ */
 typedef void (*EfRecordFn)(void *arg, const EfRecord *record);
 
 extern void EfPipelinePreview(const char *path, const EfOptions *options,

@@ -189,6 +189,7 @@ fill_compounds(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
 		Datum values[lengthof(compounds_columns)];
 		bool nulls[lengthof(compounds_columns)];
 
+		CHECK_FOR_INTERRUPTS();
 		values[0] = Int64GetDatum(compound.compound_id);
 		nulls[0] = false;
 		set_text(&values[1], &nulls[1], compound.name);

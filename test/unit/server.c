@@ -6,6 +6,8 @@
  */
 #include "server.h"
 
+#include "miscadmin.h"
+
 typedef struct Chunk
 {
 	struct Chunk *next;
@@ -24,6 +26,14 @@ typedef struct Context
 
 MemoryContext CurrentMemoryContext = NULL;
 MemoryContext TopMemoryContext = NULL;
+
+/* no cancels here */
+volatile sig_atomic_t InterruptPending = false;
+
+void
+ProcessInterrupts(void)
+{
+}
 
 #define CHUNK_SIZE MAXALIGN(sizeof(Chunk))
 
