@@ -27,7 +27,7 @@ endif
 
 # Tests of "make installcheck"; the server must be able to read test/data.
 REGRESS := $(sort $(notdir $(basename $(wildcard test/sql/*.sql))))
-REGRESS_OPTS = --inputdir=test
+REGRESS_OPTS = --inputdir=test --encoding=UTF8
 ISOLATION := $(sort $(notdir $(basename $(wildcard test/isolation/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test/isolation
 PROVE_TESTS := $(sort $(wildcard test/t/*.pl))

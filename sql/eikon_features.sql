@@ -104,7 +104,7 @@ COMMENT ON COLUMN eikon_runs.rows_inserted IS 'rows inserted into features';
 COMMENT ON COLUMN eikon_runs.rows_updated IS 'rows of features whose values changed';
 COMMENT ON COLUMN eikon_runs.rows_deleted IS 'rows of features whose user is gone';
 COMMENT ON COLUMN eikon_runs.rows_unchanged IS 'rows of features left as they were';
-COMMENT ON COLUMN eikon_runs.timings IS 'seconds spent per stage: users, compounds, user_experiments (read and parse), derive, store';
+COMMENT ON COLUMN eikon_runs.timings IS 'seconds spent per stage: users, compounds, user_experiments (reading each kind), store';
 COMMENT ON COLUMN eikon_runs.notes IS 'per file: size, records, the dialect detected, columns ignored';
 
 CREATE TABLE eikon_rejects (
@@ -136,6 +136,8 @@ COMMENT ON COLUMN eikon_rejects.error_type IS 'CAST, MISSING COLUMNS, TOO MANY C
 COMMENT ON COLUMN eikon_rejects.error_message IS 'what was wrong';
 COMMENT ON COLUMN eikon_rejects.raw IS 'the record as it stands in the file; bytes that are not text as \xHH';
 COMMENT ON COLUMN eikon_rejects.raw_truncated IS 'whether raw is only the beginning of the record';
+
+COMMENT ON SEQUENCE eikon_runs_run_id_seq IS 'numbers the runs';
 
 SELECT pg_catalog.pg_extension_config_dump('features', '');
 SELECT pg_catalog.pg_extension_config_dump('eikon_compounds', '');
@@ -203,10 +205,11 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT ROWS 100000 COST 100000
 AS 'MODULE_PATHNAME', 'eikon_read_csv';
 COMMENT ON FUNCTION eikon_read_csv IS 'the records of any delimited text file as the reader sees them, for preview and debugging';
 
+-- Its body is a string: a parsed one would keep users from adding columns to features.
 CREATE FUNCTION days_since_signup(features)
 RETURNS integer
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CURRENT_DATE OPERATOR(pg_catalog.-) ($1).signup_date;
+AS 'SELECT CURRENT_DATE OPERATOR(pg_catalog.-) ($1).signup_date';
 COMMENT ON FUNCTION days_since_signup(features) IS 'days from the user''s signup to today; usable as f.days_since_signup';
 
 REVOKE ALL ON FUNCTION eikon_run_etl FROM PUBLIC;
@@ -233,8 +236,15 @@ FROM features f
 LEFT JOIN LATERAL pg_catalog.unnest(f.most_common_compound_ids) AS t (compound_id) ON true
 LEFT JOIN eikon_compounds c ON c.compound_id OPERATOR(pg_catalog.=) t.compound_id;
 COMMENT ON VIEW etl_results IS 'features with one row per tied most common compound; one row without compound for a user who has none';
+COMMENT ON COLUMN etl_results.user_id IS 'the user''s id';
+COMMENT ON COLUMN etl_results.name IS 'the user''s name';
+COMMENT ON COLUMN etl_results.email IS 'the user''s e-mail address';
+COMMENT ON COLUMN etl_results.signup_date IS 'the day on which the user signed up';
 COMMENT ON COLUMN etl_results.experiment_count IS 'number of experiments that the user ran';
+COMMENT ON COLUMN etl_results.avg_experiment_run_time IS 'average run time of the user''s experiments whose run time is known';
 COMMENT ON COLUMN etl_results.compound_id IS 'a compound that the user''s experiments list most often';
+COMMENT ON COLUMN etl_results.compound_name IS 'the compound''s name; NULL when no compounds file holds it';
+COMMENT ON COLUMN etl_results.compound_structure IS 'the compound''s structure; NULL when no compounds file holds it';
 
 CREATE VIEW derived_exp_data AS
 SELECT
@@ -246,6 +256,12 @@ SELECT
 	f.most_common_compound_name AS most_consumed_compound_name
 FROM features f;
 COMMENT ON VIEW derived_exp_data IS 'features in the shape of the table derived_exp_data, averages rounded to two places';
+COMMENT ON COLUMN derived_exp_data.user_id IS 'the user''s id';
+COMMENT ON COLUMN derived_exp_data.total_exp_per_user IS 'number of experiments that the user ran';
+COMMENT ON COLUMN derived_exp_data.avg_experiment_count IS 'average number of experiments of a user, the same in every row';
+COMMENT ON COLUMN derived_exp_data.avg_exp_time_per_user IS 'average run time of the user''s experiments whose run time is known';
+COMMENT ON COLUMN derived_exp_data.most_consumed_compound IS 'the compound that the user''s experiments list most often; of tied ones the lowest id';
+COMMENT ON COLUMN derived_exp_data.most_consumed_compound_name IS 'that compound''s name';
 
 CREATE VIEW feature_derivation AS
 SELECT
@@ -255,3 +271,7 @@ SELECT
 	CURRENT_DATE OPERATOR(pg_catalog.-) f.signup_date AS days_since_signup
 FROM features f;
 COMMENT ON VIEW feature_derivation IS 'features in the shape of the table feature_derivation';
+COMMENT ON COLUMN feature_derivation.user_id IS 'the user''s id';
+COMMENT ON COLUMN feature_derivation.number_of_experiments IS 'number of experiments that the user ran';
+COMMENT ON COLUMN feature_derivation.total_run_time IS 'sum of the run times of the user''s experiments';
+COMMENT ON COLUMN feature_derivation.days_since_signup IS 'days from the user''s signup to today';

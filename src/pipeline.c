@@ -160,8 +160,10 @@ reject_record(Derivation *d, Place *place, const EfRecord *record, const EfRowFa
 	if (d->options->reject_limit > 0 && d->rejected > d->options->reject_limit)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("more than " INT64_FORMAT " records rejected",
-						d->options->reject_limit),
+				 errmsg_plural("more than " INT64_FORMAT " record rejected",
+							   "more than " INT64_FORMAT " records rejected",
+							   (unsigned long) d->options->reject_limit,
+							   d->options->reject_limit),
 				 errdetail("The last one: %s.", reject.message),
 				 errhint("Correct the files, or raise reject_limit.")));
 	d->on_reject(d->reject_arg, &reject);

@@ -70,7 +70,7 @@ static const Words words[EF_REASONS] = {
 	[EF_UNKNOWN_USER] = {
 		"UNKNOWN USER",
 		ERRCODE_FOREIGN_KEY_VIOLATION,
-		"experiment of a user who is in no users file",
+		"experiment of a user who was not loaded from any users file",
 		"Add the user to a users file, or use on_error => 'ignore' to leave such experiments out.",
 	},
 };

@@ -274,7 +274,8 @@ parse_list(const Column *column, EfText value, bool is_null, EfExperiment *exper
 						  psprintf("invalid compound id in list: \"%s\"", show(bad)));
 		case EF_CAST_RANGE:
 			bad.len = (uint32) bad_len;
-			return refuse_range(fault, column, bad, "type bigint");
+			return refuse(fault, EF_CAST, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, column->name, value,
+						  psprintf("value \"%s\" is out of range for type bigint", show(bad)));
 		case EF_CAST_OK:
 			break;
 	}
@@ -359,7 +360,7 @@ EfRowRefused(const EfRowMap *map, const EfRecord *record, const EfRow *row, EfRe
 
 	if (reason == EF_UNKNOWN_USER)
 		(void) refuse(fault, reason, 0, column, value,
-					  psprintf("user " INT64_FORMAT " is in no users file",
+					  psprintf("user " INT64_FORMAT " was not loaded from any users file",
 							   row->experiment.user_id));
 	else
 		(void) refuse(fault, reason, 0, column, value,

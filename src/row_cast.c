@@ -162,7 +162,7 @@ check_time(const char *s, const char *end)
 
 	while (s < end && is_blank(*s))
 		s++;
-	if (s == end || (skip(&s, end, 'Z') && s == end))
+	if (s == end || ((skip(&s, end, 'Z') || skip(&s, end, 'z')) && s == end))
 		return EF_CAST_OK;
 	if (!skip(&s, end, '+') && !skip(&s, end, '-'))
 		return EF_CAST_SYNTAX;

@@ -152,8 +152,9 @@ walk_beneath(MemoryContext context, const char *rest, const char *whole)
 	return fd;
 }
 
-int
-EfOpenDirectory(MemoryContext context, const char *path, char **resolved)
+/* shown is what the caller named: the path, or that of a file in it; NULL for none. */
+static int
+open_directory(MemoryContext context, const char *path, const char *shown, char **resolved)
 {
 	bool any = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
 	bool set = data_directory != NULL && *data_directory != '\0';
@@ -166,8 +167,7 @@ EfOpenDirectory(MemoryContext context, const char *path, char **resolved)
 		if (!set)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 path == NULL ? errmsg("no source directory given") :
-									errmsg("source \"%s\" is not an absolute path", path),
+					 shown == NULL ? errmsg("no source directory given") : errmsg("\"%s\" is not an absolute path", shown),
 					 errdetail("eikon_features.data_directory is not set."),
 					 errhint("Give an absolute path, or set eikon_features.data_directory in postgresql.conf.")));
 		*resolved = path == NULL ? pstrdup(data_directory) :
@@ -187,7 +187,7 @@ EfOpenDirectory(MemoryContext context, const char *path, char **resolved)
 		if (rest == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied to read \"%s\"", path),
+					 errmsg("permission denied to read \"%s\"", shown),
 					 errdetail("Only roles with privileges of the \"%s\" role may read outside of eikon_features.data_directory.",
 							   "pg_read_server_files")));
 		*resolved = pstrdup(path);
@@ -196,6 +196,12 @@ EfOpenDirectory(MemoryContext context, const char *path, char **resolved)
 	canonicalize_path(*resolved);
 	MemoryContextSwitchTo(old);
 	return fd;
+}
+
+int
+EfOpenDirectory(MemoryContext context, const char *path, char **resolved)
+{
+	return open_directory(context, path, path, resolved);
 }
 
 int
@@ -224,9 +230,15 @@ int
 EfOpenPath(MemoryContext context, const char *path)
 {
 	const char *slash = strrchr(path, '/');
+	const char *name = slash == NULL ? path : slash + 1;
 	char *directory = slash == NULL ? NULL : pnstrdup(path, Max(slash - path, 1));
 	char *resolved;
-	int fd = EfOpenDirectory(context, directory, &resolved);
+	int fd;
 
-	return EfOpenFile(context, fd, slash == NULL ? path : slash + 1);
+	if (*name == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" does not name a file", path)));
+	fd = open_directory(context, directory, path, &resolved);
+	return EfOpenFile(context, fd, name);
 }

@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
 
 typedef struct Column
 {
@@ -280,10 +281,46 @@ bring_up_to_date(const char *table, const char *rows, const Column *columns, int
 										  0, NULL, NULL, NULL);
 }
 
+/*
+ * Row security lets a statement pass over rows in silence. What the role does
+ * not see is not its own; what it sees must be what the run derived.
+ */
+static void
+check_row_security(Oid table, const char *name, const char *rows, const Column *columns, int n)
+{
+	EfStoreCounts left;
+
+	if (check_enable_rls(table, InvalidOid, true) != RLS_ENABLED)
+		return;
+	bring_up_to_date(name, rows, columns, n, true, &left);
+	if (left.inserted + left.updated + left.deleted > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row security keeps rows of table \"%s\" from being brought up to date",
+						get_rel_name(table)),
+				 errdetail("Rows still to insert: " INT64_FORMAT ", to update: " INT64_FORMAT ", to delete: " INT64_FORMAT ".",
+						   left.inserted, left.updated, left.deleted),
+				 errhint("Run as a role whose policies let it write every row that it sees, as the table's owner, or as one with BYPASSRLS.")));
+}
+
+/* One of the tables, by the rows in the named tuplestore. */
+static void
+write_table(Oid schema, const char *table, const char *rows, const Column *columns, int n,
+			bool dry_run, EfStoreCounts *counts)
+{
+	char *name = psprintf("%s.%s", quote_identifier(get_namespace_name(schema)), table);
+
+	if (!dry_run)
+		EfQueryRun(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", name), 0, NULL, NULL,
+				   NULL);
+	bring_up_to_date(name, rows, columns, n, dry_run, counts);
+	if (!dry_run)
+		check_row_security(get_relname_relid(table, schema), name, rows, columns, n);
+}
+
 void
 EfStoreWrite(Oid schema, EfAggregate *aggregate, bool dry_run, EfStoreCounts *counts)
 {
-	const char *schema_name = quote_identifier(get_namespace_name(schema));
 	TupleDesc features_desc = make_desc(features_columns, FEATURES_COLUMNS);
 	TupleDesc compounds_desc = make_desc(compounds_columns, lengthof(compounds_columns));
 	Tuplestorestate *features = tuplestore_begin_heap(false, false, work_mem);
@@ -297,14 +334,10 @@ EfStoreWrite(Oid schema, EfAggregate *aggregate, bool dry_run, EfStoreCounts *co
 	EfQueryRelation("eikon_new_compounds", compounds_desc, compounds,
 					tuplestore_tuple_count(compounds));
 
-	if (!dry_run)
-		EfQueryRun(psprintf("LOCK TABLE %s.features, %s.eikon_compounds IN SHARE ROW EXCLUSIVE MODE",
-							schema_name, schema_name),
-				   0, NULL, NULL, NULL);
-	bring_up_to_date(psprintf("%s.eikon_compounds", schema_name), "eikon_new_compounds",
-					 compounds_columns, lengthof(compounds_columns), dry_run, &unused);
-	bring_up_to_date(psprintf("%s.features", schema_name), "eikon_new_features",
-					 features_columns, FEATURES_COLUMNS, dry_run, counts);
+	write_table(schema, "features", "eikon_new_features", features_columns, FEATURES_COLUMNS,
+				dry_run, counts);
+	write_table(schema, "eikon_compounds", "eikon_new_compounds", compounds_columns,
+				lengthof(compounds_columns), dry_run, &unused);
 	counts->unchanged = EfAggregateUsers(aggregate) - counts->inserted - counts->updated;
 	tuplestore_end(features);
 	tuplestore_end(compounds);
