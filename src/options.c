@@ -6,6 +6,7 @@
 
 #include "catalog/pg_type.h"
 #include "encoding.h"
+#include "mb/pg_wchar.h"
 #include "options.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -105,7 +106,7 @@ set_null(EfOptions *options, const char *name, Datum value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must not contain a newline or carriage return", name)));
-	options->null = s;
+	options->null = pg_server_to_any(s, (int) strlen(s), PG_UTF8); /* as fields are */
 	options->null_given = true;
 }
 

@@ -20,6 +20,11 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+/* Opens a directory to pass through it, for which it need not be readable. */
+#ifndef O_PATH
+#define O_PATH 0
+#endif
+
 static char *data_directory = NULL;
 
 static bool
@@ -85,6 +90,15 @@ open_in(MemoryContext context, int directory, const char *name, int flags)
 }
 
 static void
+fail_not_regular(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("\"%s\" is not a regular file", name),
+			 errhint("Pipes, devices and directories can't be read.")));
+}
+
+static void
 fail_open(const char *what, const char *path)
 {
 	int error = errno;
@@ -94,9 +108,11 @@ fail_open(const char *what, const char *path)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("could not open %s \"%s\": it is a symbolic link", what, path),
 				 errhint("Symbolic links are not followed; name the %s itself.", what)));
+	if (error == ENXIO) /* a socket, a device that is not there */
+		fail_not_regular(path);
 	errno = error;
 	ereport(ERROR,
-			(errcode_for_file_access(),
+			(error == ENAMETOOLONG ? errcode(ERRCODE_INVALID_NAME) : errcode_for_file_access(),
 			 errmsg("could not open %s \"%s\": %m", what, path),
 			 error == EACCES ?
 				 errhint("The server reads with the rights of its own operating system user.") :
@@ -129,7 +145,8 @@ walk_beneath(MemoryContext context, const char *rest, const char *whole)
 	char *copy = pstrdup(rest);
 	char *left = copy;
 	char *name;
-	int fd = open_in(context, AT_FDCWD, data_directory, O_DIRECTORY);
+	int above;
+	int fd = open_in(context, AT_FDCWD, data_directory, O_DIRECTORY | O_PATH);
 
 	if (fd < 0)
 		fail_open("directory", data_directory);
@@ -141,14 +158,24 @@ walk_beneath(MemoryContext context, const char *rest, const char *whole)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("path \"%s\" must not contain \"..\"", whole)));
-		fd = open_in(context, fd, name, O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK);
+		above = fd;
+		fd = open_in(context, above, name, O_DIRECTORY | O_NOFOLLOW | O_PATH);
 		if (fd < 0)
 		{
-			/* with O_DIRECTORY a link may be reported as one or as no directory */
+			struct stat st;
+
+			/* Linux reports a link as what it is not: a directory */
+			if (errno == ENOTDIR)
+				errno = fstatat(above, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode) ? ELOOP : ENOTDIR;
 			fail_open("directory", whole);
 		}
 	}
 	pfree(copy);
+
+	/* only the last one must be readable, the others need only be passed */
+	fd = open_in(context, fd, ".", O_DIRECTORY | O_NONBLOCK);
+	if (fd < 0)
+		fail_open("directory", whole);
 	return fd;
 }
 
@@ -193,7 +220,9 @@ open_directory(MemoryContext context, const char *path, const char *shown, char 
 		*resolved = pstrdup(path);
 		fd = walk_beneath(context, rest, path);
 	}
-	canonicalize_path(*resolved);
+	/* where ".." follows a symbolic link, the text alone does not tell the path */
+	if (strstr(*resolved, "..") == NULL)
+		canonicalize_path(*resolved);
 	MemoryContextSwitchTo(old);
 	return fd;
 }
@@ -219,10 +248,7 @@ EfOpenFile(MemoryContext context, int directory, const char *name)
 				(errcode_for_file_access(),
 				 errmsg("could not stat file \"%s\": %m", name)));
 	if (!S_ISREG(st.st_mode))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a regular file", name),
-				 errhint("Pipes, devices and directories can't be read.")));
+		fail_not_regular(name);
 	return fd;
 }
 

@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
@@ -208,7 +209,8 @@ EfStoreLock(Oid schema)
 	Oid features = get_relname_relid("features", schema);
 	LOCKTAG tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, RelationRelationId, features, 2);
+	/* 1 and 2 are what pg_advisory_lock() makes: anybody could hold our lock */
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, RelationRelationId, features, 3);
 	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
@@ -256,6 +258,14 @@ bring_up_to_date(const char *table, const char *rows, const Column *columns, int
 							 same_key, list_columns(columns, n, "f."),
 							 list_columns(columns, n, "n."));
 
+	/*
+	 * Where the transaction has one snapshot throughout, rows that others have
+	 * inserted since are not seen here; this makes them a serialization failure.
+	 */
+	const char *conflict = IsolationUsesXactSnapshot() ?
+							   psprintf(" ON CONFLICT (%s) DO NOTHING", key) :
+							   "";
+
 	if (dry_run)
 	{
 		counts->deleted = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM %s f WHERE %s",
@@ -275,9 +285,10 @@ bring_up_to_date(const char *table, const char *rows, const Column *columns, int
 												  table, list_assignments(columns, n), rows,
 												  changed),
 										 0, NULL, NULL, NULL);
-	counts->inserted = (int64) EfQueryRun(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s n WHERE %s",
+	counts->inserted = (int64) EfQueryRun(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s n WHERE %s%s",
 												   table, list_columns(columns, n, ""),
-												   list_columns(columns, n, "n."), rows, fresh),
+												   list_columns(columns, n, "n."), rows, fresh,
+												   conflict),
 										  0, NULL, NULL, NULL);
 }
 

@@ -98,16 +98,14 @@ count_regress() {
 count_prove() {
     local log=$logs/$1.log status=$2 tests bad
     tests=$(sed -nE 's/^Files=[0-9]+, Tests=([0-9]+),.*/\1/p' "$log" | tail -n 1)
-    bad=$(sed -nE 's,^Failed ([0-9]+)/[0-9]+ test programs\. ([0-9]+)/[0-9]+ subtests failed\.,\1 \2,p' "$log" | tail -n 1)
+    bad=$(sed -nE 's/.*\(Wstat: .* Failed: ([0-9]+)\)$/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
     tests=${tests:-0}
     if [ "$status" = 0 ] && [ "$tests" -gt 0 ]; then
         count "$tests" 0
-    elif [ -z "$bad" ]; then
-        count "$tests" 1
-    elif [ "${bad#* }" -gt 0 ]; then
-        count $((tests - ${bad#* })) "${bad#* }"
+    elif [ "$bad" -gt 0 ]; then
+        count $((tests - bad)) "$bad"
     else
-        count "$tests" "${bad% *}"
+        count "$tests" 1
     fi
 }
 
