@@ -47,7 +47,7 @@ $(error no PGXS from "$(PG_CONFIG)": install PostgreSQL's server development fil
 endif
 
 # As system headers, PostgreSQL's own are free to warn.
-PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -DEF_VERSION='"$(EXTVERSION)"'
 
 include $(PGXS)
 

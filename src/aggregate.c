@@ -10,15 +10,21 @@
 
 #include "aggregate.h"
 #include "aggregate_sum.h"
+#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
 #define SLAB_SIZE (1024 * 1024)
 
-/* Finalizer of splitmix64 (Steele, Lea, Flood 2014): spreads ids over a table. */
+/*
+ * Finalizer of splitmix64 (Steele, Lea, Flood 2014): spreads ids over a table.
+ * The seed, another one for each run, keeps ids from being chosen to collide.
+ */
 static inline uint32
-hash_id(uint64 id)
+hash_id(const void *seed, int64 key)
 {
+	uint64 id = (uint64) key ^ (uint64) (uintptr_t) seed;
+
 	id = (id ^ (id >> 30)) * UINT64CONST(0xbf58476d1ce4e5b9);
 	id = (id ^ (id >> 27)) * UINT64CONST(0x94d049bb133111eb);
 	return (uint32) (id ^ (id >> 31));
@@ -36,7 +42,7 @@ typedef struct IdEntry
 #define SH_ELEMENT_TYPE IdEntry
 #define SH_KEY_TYPE int64
 #define SH_KEY id
-#define SH_HASH_KEY(tb, key) hash_id((uint64) (key))
+#define SH_HASH_KEY(tb, key) hash_id((tb)->private_data, (key))
 #define SH_EQUAL(tb, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DECLARE
@@ -58,7 +64,7 @@ typedef struct SeenEntry
 #define SH_ELEMENT_TYPE SeenEntry
 #define SH_KEY_TYPE int64
 #define SH_KEY word
-#define SH_HASH_KEY(tb, key) hash_id((uint64) (key))
+#define SH_HASH_KEY(tb, key) hash_id((tb)->private_data, (key))
 #define SH_EQUAL(tb, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DECLARE
@@ -176,11 +182,13 @@ EfAggregateBegin(MemoryContext parent)
 	MemoryContext context = AllocSetContextCreate(parent, "eikon_features aggregate",
 												  ALLOCSET_DEFAULT_SIZES);
 	EfAggregate *aggregate = MemoryContextAllocZero(context, sizeof(EfAggregate));
+	void *seed;
 
 	aggregate->context = context;
-	aggregate->user_numbers = idmap_create(context, 1024, NULL);
-	aggregate->compound_numbers = idmap_create(context, 1024, NULL);
-	aggregate->seen = seen_create(context, 1024, NULL);
+	seed = (void *) (uintptr_t) pg_prng_uint64(&pg_global_prng_state);
+	aggregate->user_numbers = idmap_create(context, 1024, seed);
+	aggregate->compound_numbers = idmap_create(context, 1024, seed);
+	aggregate->seen = seen_create(context, 1024, seed);
 	return aggregate;
 }
 
@@ -265,7 +273,7 @@ mark_seen(EfAggregate *aggregate, int64 id)
 static Count *
 find_count(Count *counts, uint32 capacity, uint32 number)
 {
-	uint32 at = (number * UINT64CONST(0x9e3779b9)) & (capacity - 1);
+	uint32 at = (uint32) ((number * UINT64CONST(0x9e3779b97f4a7c15)) >> 32) & (capacity - 1);
 
 	while (counts[at].number != 0 && counts[at].number != number)
 		at = (at + 1) & (capacity - 1);

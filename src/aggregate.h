@@ -11,32 +11,6 @@
 
 #include "eikon_features.h"
 
-typedef struct EfUser
-{
-	int64 user_id;
-	EfText name; /* data NULL: unknown, as below */
-	EfText email;
-	bool has_signup_date;
-	int32 signup_date; /* days since 2000-01-01 */
-} EfUser;
-
-typedef struct EfCompound
-{
-	int64 compound_id;
-	EfText name;
-	EfText structure;
-} EfCompound;
-
-typedef struct EfExperiment
-{
-	int64 experiment_id;
-	int64 user_id;
-	const int64 *compound_ids;
-	int ncompounds;
-	bool has_run_time;
-	double run_time; /* finite, >= 0 */
-} EfExperiment;
-
 /* The features of one user, as DESIGN calls them. */
 typedef struct EfFeatures
 {

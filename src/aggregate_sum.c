@@ -109,7 +109,9 @@ EfSumValue(const EfSum *sum)
 	double error = 0;
 	int n = 0;
 
-	if (sum->tail == NULL || !isfinite(sum->high))
+	if (!isfinite(sum->high) || !isfinite(sum->low))
+		return INFINITY;
+	if (sum->tail == NULL)
 		return sum->high + sum->low;
 
 	for (int i = 0; i < sum->tail->n; i++)

@@ -29,7 +29,10 @@ typedef struct EfSum
 /* Adds value; a tail is allocated in context. */
 extern void EfSumAdd(EfSum *sum, double value, MemoryContext context);
 
-/* The sum, correctly rounded (half to even); infinity when out of range. */
+/*
+ * The sum, correctly rounded (half to even); infinity when out of range, which
+ * begins a few units in the last place below the largest double.
+ */
 extern double EfSumValue(const EfSum *sum);
 
 #endif /* EF_AGGREGATE_SUM_H */

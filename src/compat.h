@@ -17,4 +17,9 @@
 #define EF_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
+/* a word before the declaration since 18 */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 #endif /* EF_COMPAT_H */

@@ -36,13 +36,16 @@ typedef struct Trial
 	int64 data_offset;
 	int ncolumns;
 	char **columns;
-	bool padded;	 /* header names have blanks inside their quotes */
-	int records;	 /* after the header */
-	int bad;		 /* malformed, or with another number of columns */
-	int usual;		 /* number of columns, where none are required */
-	int quoted;		 /* values that begin with " (as it shows without quoting) */
-	int apostrophes; /* values that begin and end with ' */
-	int tabbed;		 /* records with a value that begins with a tab */
+	bool padded;  /* header names have blanks inside their quotes */
+	int records;  /* after the header */
+	int bad;	  /* malformed, or with another number of columns */
+	int usual;	  /* number of columns, where none are required */
+	int quoted;	  /* values that begin with " (as it shows without quoting) */
+	int begun;	  /* values that begin with ' */
+	int ended;	  /* values that end with it */
+	int enclosed; /* values that do both */
+	int doubled;  /* and have two of them within */
+	int tabbed;	  /* records with a value that begins with a tab */
 } Trial;
 
 /* The question, the same for all trials. */
@@ -137,17 +140,11 @@ begin_trial(const Question *question, Sample *sample, const EfDialect *dialect,
 						 line, offset, question->max_record);
 }
 
-/* A record that the end of the sample may have cut. */
+/* The end of the sample may cut records, even long ones: its second half does not count. */
 static bool
-is_cut(const Question *question, const EfRecordReader *reader)
+may_be_cut(const Question *question, const EfRecord *record)
 {
-	int64 line;
-	int64 offset;
-
-	if (question->whole)
-		return false;
-	EfRecordPosition(reader, &line, &offset);
-	return offset >= (int64) question->sample.len;
+	return !question->whole && record->offset > (int64) question->sample.len / 2;
 }
 
 /* Looks for the header: the first record that has all the columns, else the most. */
@@ -190,11 +187,17 @@ width(const EfRecord *record)
 	return n;
 }
 
-static bool
-is_enclosed(const EfText *field, char quote)
+static void
+count_apostrophes(Trial *trial, const EfText *field)
 {
-	return field->len >= 2 && field->data[0] == quote &&
-		   field->data[field->len - 1] == quote;
+	bool begins = field->len > 0 && field->data[0] == '\'';
+	bool ends = field->len > 1 && field->data[field->len - 1] == '\'';
+
+	trial->begun += begins;
+	trial->ended += ends;
+	trial->enclosed += begins && ends;
+	trial->doubled += begins && ends && strstr(field->data + 1, "''") != NULL &&
+					  strstr(field->data + 1, "''") < field->data + field->len - 2;
 }
 
 /* Reads the records after the header and notes how well they fit. */
@@ -213,7 +216,7 @@ try_records(const Question *question, Trial *trial)
 	{
 		bool tabbed = false;
 
-		if (is_cut(question, reader))
+		if (may_be_cut(question, &record))
 			break;
 		trial->records++;
 		if (record.defect != EF_TAKEN)
@@ -224,7 +227,7 @@ try_records(const Question *question, Trial *trial)
 		for (int i = 0; i < record.nfields; i++)
 		{
 			trial->quoted += record.fields[i].data[0] == '"';
-			trial->apostrophes += is_enclosed(&record.fields[i], '\'');
+			count_apostrophes(trial, &record.fields[i]);
 			tabbed |= record.fields[i].data[0] == '\t';
 		}
 		trial->tabbed += tabbed;
@@ -252,8 +255,9 @@ try_records(const Question *question, Trial *trial)
  * Whether b explains the sample better than a, which is preferred where both do
  * equally. A header with more of the columns wins; then fewer bad records. But
  * a quote is not given up for the sake of a few bad records while values begin
- * with it, and single ones are not taken up unless values stand in them, in
- * every record where double ones would do.
+ * with it. Single ones are taken up only where values stand in them and without
+ * them there would be bad records, or where it shows in every record, or where they
+ * are doubled within a value.
  */
 static bool
 is_better(const Trial *b, const Trial *a)
@@ -264,9 +268,10 @@ is_better(const Trial *b, const Trial *a)
 		return b->usual > 1;
 	if (b->dialect.delimiter == a->dialect.delimiter)
 	{
-		if (b->dialect.quote == '\'' && a->dialect.quote == '"')
-			return a->apostrophes > 0 &&
-				   (b->bad < a->bad || (b->bad == a->bad && a->apostrophes >= a->records));
+		if (b->dialect.quote == '\'' && a->dialect.quote != '\'')
+			return a->begun > 0 && a->ended > 0 &&
+				   (b->bad < a->bad ||
+					(b->bad == a->bad && (a->enclosed >= a->records || a->doubled > 0)));
 		if (b->dialect.quote == '\0' && a->dialect.quote == '"' && b->quoted > 0)
 			return false;
 	}
@@ -295,6 +300,8 @@ read_sep_line(const char *line, size_t len, char *delimiter)
 	if (end - line >= 2 && *line == '"' && end[-1] == '"')
 		line++, end--;
 	if (end - line != 5 || pg_strncasecmp(line, "sep=", 4) != 0)
+		return false;
+	if (line[4] == '\0' || strchr(";,|:\t^~#!%&*/ ", line[4]) == NULL)
 		return false;
 	*delimiter = line[4];
 	return true;
@@ -395,7 +402,7 @@ try_quotings(const Question *question, char delimiter, Trial *best)
 {
 	const EfDialectOptions *options = question->options;
 	const Sample *sample = &question->sample;
-	char quotes[] = {'"', '\'', '\0'}; /* in order of preference */
+	char quotes[] = {'"', '\0', '\''}; /* in order of preference */
 	int nquotes = lengthof(quotes);
 
 	if (options->quote_given)
@@ -407,6 +414,8 @@ try_quotings(const Question *question, char delimiter, Trial *best)
 	{
 		char quote = quotes[i];
 
+		if (quote == delimiter || (options->escape_given && options->escape == delimiter))
+			continue;
 		if (quote == '\'' && nquotes > 1 && memchr(sample->data, quote, sample->len) == NULL)
 			continue;
 		if (options->escape_given && options->escape != '\0')

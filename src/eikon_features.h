@@ -50,6 +50,33 @@ typedef struct EfText
 	uint32 len;
 } EfText;
 
+/* Rows, one type for each kind. */
+typedef struct EfUser
+{
+	int64 user_id;
+	EfText name; /* data NULL: unknown, as below */
+	EfText email;
+	bool has_signup_date;
+	int32 signup_date; /* days since 2000-01-01 */
+} EfUser;
+
+typedef struct EfCompound
+{
+	int64 compound_id;
+	EfText name;
+	EfText structure;
+} EfCompound;
+
+typedef struct EfExperiment
+{
+	int64 experiment_id;
+	int64 user_id;
+	const int64 *compound_ids;
+	int ncompounds;
+	bool has_run_time;
+	double run_time; /* finite, >= 0 */
+} EfExperiment;
+
 /*
  * Where bytes come from: fills buf with up to len bytes and returns how many,
  * 0 at the end. Errors are thrown.

@@ -9,7 +9,6 @@
 #include "mb/pg_wchar.h"
 #include "options.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 
 typedef void (*SetFn)(EfOptions *options, const char *name, Datum value);
 

@@ -39,7 +39,7 @@ EfPipelineInit(void)
 	DefineCustomIntVariable("eikon_features.max_line_size",
 							"Longest record that is read.",
 							"Longer ones are rejected as LINE SIZE OVER MAXIMUM.",
-							&max_line_size, 2048, 1, 256 * 1024,
+							&max_line_size, 2048, 1, 128 * 1024,
 							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 

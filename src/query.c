@@ -70,8 +70,11 @@ EfQueryBigint(const char *sql, int nargs, const Oid *types, const Datum *args,
 
 	run(sql, nargs, types, args, nulls);
 	if (SPI_processed != 1)
-		elog(ERROR, "statement gave " UINT64_FORMAT " rows where one was expected",
-			 SPI_processed);
+		ereport(ERROR,
+				(errcode(ERRCODE_CARDINALITY_VIOLATION),
+				 errmsg("statement gave " UINT64_FORMAT " rows where one was expected: %s",
+						SPI_processed, sql),
+				 errhint("Look for a trigger, a rule or a policy on the extension's tables that keeps rows from being written.")));
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	return isnull ? 0 : DatumGetInt64(value);
 }

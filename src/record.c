@@ -20,13 +20,14 @@
 
 #include <csv.h>
 
+#include "miscadmin.h"
 #include "record.h"
 #include "utils/memutils.h"
 
 /* Bytes asked for at a time. */
 #define BLOCK_SIZE (256 * 1024)
 
-/* libcsv grows its buffer by this much at a time, by default 128 bytes. */
+/* libcsv grows its buffer by at least this much at a time, by default 128 bytes. */
 #define FIELD_BLOCK_SIZE (16 * 1024)
 
 /*
@@ -275,7 +276,7 @@ parser_begin(EfRecordReader *reader)
 		csv_set_term_func(parser, is_cr);
 
 	if (dialect->padding == EF_PADDING_KEEP || dialect->delimiter == ' ')
-		csv_set_space_func(parser, is_nothing);
+		csv_set_space_func(parser, dialect->newline == EF_NEWLINE_LF ? is_cr : is_nothing);
 	else if (dialect->newline == EF_NEWLINE_LF)
 		csv_set_space_func(parser,
 						   dialect->delimiter == '\t' ? is_space_or_cr : is_blank_or_cr);
@@ -339,10 +340,9 @@ next_byte(const EfRecordReader *reader, NextByte *next, size_t from)
 	const char *at;
 
 	if (from < next->from || from > next->pos)
-		next->pos = from;
+		next->from = next->pos = from;
 	else if (next->hit)
 		return next->pos;
-	next->from = from;
 	at = memchr(reader->buf + next->pos, next->byte, reader->end - next->pos);
 	next->hit = at != NULL;
 	next->pos = next->hit ? (size_t) (at - reader->buf) : reader->end;
@@ -523,6 +523,10 @@ feed(EfRecordReader *reader, const char *line, size_t len)
 		return false;
 	if (reader->dialect.escape != reader->dialect.quote)
 		line = mark_escapes(reader, line, &len);
+
+	/* by a constant, a long value would be copied once for each step */
+	csv_set_blk_size(&reader->parser,
+					 Max(FIELD_BLOCK_SIZE, Max(len, csv_get_buffer_size(&reader->parser))));
 	calling = reader;
 	parsed = csv_parse(&reader->parser, line, len, field_end, record_end, reader);
 	if (reader->out_of_memory)
@@ -598,7 +602,10 @@ parse_record(EfRecordReader *reader, size_t len, size_t newline, size_t *size, i
 	{
 		const char *line = reader->buf + reader->begin + *size;
 		EfReason defect = EF_UNTERMINATED_QUOTE;
-		bool ok = feed(reader, line, len);
+		bool ok;
+
+		CHECK_FOR_INTERRUPTS();
+		ok = feed(reader, line, len);
 
 		count_newline(reader, line, len, newline);
 		*size += len;

@@ -47,7 +47,7 @@ static const Words words[EF_REASONS] = {
 		"UNTERMINATED QUOTE",
 		ERRCODE_BAD_COPY_FILE_FORMAT,
 		"quoted value is not closed",
-		"Close the quote. If the file does not quote values, use quote => ''.",
+		"Close the quote. If the file does not quote values, use quote => ''; if the value is longer than eikon_features.max_line_size, raise that.",
 	},
 	[EF_LINE_SIZE] = {
 		"LINE SIZE OVER MAXIMUM",

@@ -6,6 +6,7 @@
 #ifndef EF_REJECT_H
 #define EF_REJECT_H
 
+#include "compat.h"
 #include "eikon_features.h"
 
 typedef struct EfReject
@@ -30,7 +31,7 @@ extern const char *EfReasonName(EfReason reason);
 extern const char *EfReasonMessage(EfReason reason);
 
 /* Throws it. The place comes from the error context, see EfRejectContext. */
-extern void EfRejectThrow(const EfReject *reject) pg_attribute_noreturn();
+pg_noreturn extern void EfRejectThrow(const EfReject *reject);
 
 /* Adds the line: file, line N, column C: "value". */
 extern void EfRejectContext(const EfReject *reject);

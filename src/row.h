@@ -5,7 +5,6 @@
 #ifndef EF_ROW_H
 #define EF_ROW_H
 
-#include "aggregate.h"
 #include "nodes/pg_list.h"
 #include "record.h"
 

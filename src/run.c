@@ -258,13 +258,10 @@ make_row(Oid schema, const Ledger *ledger, MemoryContext context)
 
 	for (int i = 0; i < desc->natts; i++)
 	{
-		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-
 		nulls[i] = true;
 		for (int j = 0; j < ledger->n; j++)
 		{
-			if (attribute->attisdropped ||
-				strcmp(NameStr(attribute->attname), ledger->names[j]) != 0)
+			if (!EfStoreIsColumn(desc, i, ledger->names[j], ledger->types[j]))
 				continue;
 			values[i] = ledger->values[j];
 			nulls[i] = false;

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -126,7 +127,7 @@ static List *
 list_directory(EfSource *source)
 {
 	List *volatile names = NIL;
-	int fd = dup(source->fd);
+	int fd = fcntl(source->fd, F_DUPFD_CLOEXEC, 0);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
@@ -145,8 +146,11 @@ list_directory(EfSource *source)
 	PG_TRY();
 	{
 		while (errno = 0, (entry = readdir(dir)) != NULL)
+		{
+			CHECK_FOR_INTERRUPTS();
 			if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 				names = lappend(names, pstrdup(entry->d_name));
+		}
 		if (errno != 0)
 			ereport(ERROR,
 					(errcode_for_file_access(),
@@ -300,8 +304,11 @@ detect_encoding(EfFile *file, int encoding)
 	else if (start->len >= 2 && memcmp(start->bytes, "\xFE\xFF", 2) == 0)
 		marked = EF_UTF16BE;
 
-	if (encoding == EF_ENCODING_AUTO)
-		encoding = marked == EF_ENCODING_AUTO ? PG_UTF8 : marked;
+	/* the option is for all files of a source, the mark for this one */
+	if (marked != EF_ENCODING_AUTO)
+		encoding = marked;
+	else if (encoding == EF_ENCODING_AUTO)
+		encoding = PG_UTF8;
 	if (marked == encoding)
 	{
 		start->pos = mark;

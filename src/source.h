@@ -36,8 +36,8 @@ extern const char *EfSourcePath(const EfSource *source);
 
 /*
  * Opens a file of the source, or any file under the same rules. encoding is
- * one of encoding.h, EF_ENCODING_AUTO for UTF-8 unless a byte order mark says
- * otherwise. Compression is detected by its first bytes.
+ * one of encoding.h, EF_ENCODING_AUTO for UTF-8; a byte order mark counts more.
+ * Compression is detected by its first bytes.
  */
 extern EfFile *EfFileOpen(EfSource *source, const char *name, int encoding);
 extern EfFile *EfFileOpenPath(MemoryContext parent, const char *path, int encoding);

@@ -164,6 +164,15 @@ step_zstd(EfInflater *inflater, char *buf, size_t len, size_t *wrote)
 	*wrote = out.pos;
 }
 
+/* A gzip file may be padded with zeros, as on tapes. */
+static void
+skip_padding(EfInflater *inflater)
+{
+	while (inflater->input_pos < inflater->input_len &&
+		   inflater->input[inflater->input_pos] == '\0')
+		inflater->input_pos++;
+}
+
 size_t
 EfInflateRead(EfInflater *inflater, char *buf, size_t len)
 {
@@ -179,6 +188,10 @@ EfInflateRead(EfInflater *inflater, char *buf, size_t len)
 			inflater->input_pos = 0;
 			inflater->input_eof = inflater->input_len == 0;
 		}
+		if (inflater->compression == EF_GZIP && inflater->between && inflater->produced > 0)
+			skip_padding(inflater);
+		if (inflater->input_pos == inflater->input_len && !inflater->input_eof)
+			continue;
 		if (inflater->input_eof && inflater->between)
 			return 0;
 		if (inflater->compression == EF_GZIP)

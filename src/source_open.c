@@ -210,7 +210,11 @@ open_directory(MemoryContext context, const char *path, const char *shown, char 
 	}
 	else
 	{
-		rest = set ? path_beneath(path, data_directory) : NULL;
+		char *plain = pstrdup(path);
+
+		if (strstr(plain, "..") == NULL)
+			canonicalize_path(plain);
+		rest = set ? path_beneath(plain, data_directory) : NULL;
 		if (rest == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

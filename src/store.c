@@ -121,7 +121,7 @@ make_features(const EfFeatures *features, Datum *values, bool *nulls)
 	nulls[7] = nulls[8] = !features->has_run_time;
 	if (features->has_run_time)
 	{
-		if (isinf(features->total_run_time))
+		if (!isfinite(features->total_run_time))
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("sum of the run times of user " INT64_FORMAT " is out of range for type double precision",
@@ -142,6 +142,22 @@ make_features(const EfFeatures *features, Datum *values, bool *nulls)
 	set_ids(&values[13], &nulls[13], features->tied, features->ntied);
 }
 
+bool
+EfStoreIsColumn(TupleDesc desc, int i, const char *name, Oid type)
+{
+	Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+	if (attribute->attisdropped || strcmp(NameStr(attribute->attname), name) != 0)
+		return false;
+	if (attribute->atttypid != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" is of type %s, expected %s", name,
+						format_type_be(attribute->atttypid), format_type_be(type)),
+				 errhint("The columns of the extension's tables must keep their types; cast them in a view instead.")));
+	return true;
+}
+
 void
 EfStoreFill(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
 {
@@ -158,8 +174,7 @@ EfStoreFill(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
 	{
 		from[i] = -1;
 		for (int j = 0; j < FEATURES_COLUMNS; j++)
-			if (!TupleDescAttr(desc, i)->attisdropped &&
-				strcmp(NameStr(TupleDescAttr(desc, i)->attname), features_columns[j].name) == 0)
+			if (EfStoreIsColumn(desc, i, features_columns[j].name, features_columns[j].type))
 				from[i] = j;
 	}
 	while (EfAggregateNext(aggregate, &features))

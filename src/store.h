@@ -19,6 +19,12 @@ typedef struct EfStoreCounts
 } EfStoreCounts;
 
 /*
+ * Whether a column bears that name. Throws where it does, but is of another type
+ * than the extension gave it.
+ */
+extern bool EfStoreIsColumn(TupleDesc desc, int i, const char *name, Oid type);
+
+/*
  * Puts the features of all users into rows, by ascending user_id. desc has
  * the columns of the table features, by name; others are NULL. Throws where a
  * user's total run time is out of range.

@@ -301,6 +301,7 @@ compressed('compressed/utf16_gz', 'csv.gz', sub { my $t = Encode::decode('UTF-8'
 source('compressed/gz_cut', 'users.csv.gz' => substr($users_gz, 0, length($users_gz) - 30));
 source('compressed/gz_without_sum', 'users.csv.gz' => substr($users_gz, 0, length($users_gz) - 8));
 source('compressed/gz_wrong_sum', 'users.csv.gz' => substr($users_gz, 0, length($users_gz) - 8) . 'CRC!' . substr($users_gz, -4));
+compressed('compressed/gz_padded', 'csv.gz', sub { gzipped($_[0]) . "\0" x 500 });
 source('compressed/gz_then_garbage', 'users.csv.gz' => $users_gz . "garbage\n");
 source('compressed/gz_second_cut', 'users.csv.gz' => $users_gz . substr($users_gz, 0, 100));
 source('compressed/zst_cut', 'users.csv.zst' => substr($users_zst, 0, length($users_zst) - 30));

@@ -9,6 +9,7 @@ FROM (VALUES
     ('gz', 'gzip'),
     ('zst', 'Zstandard'),
     ('gz_members', 'gzip in many members, the last of nothing'),
+    ('gz_padded', 'gzip and zeros after it, as on tapes'),
     ('zst_frames', 'many frames, and some to be skipped'),
     ('utf16_gz', 'UTF-16 inside gzip'),
     ('misnamed', 'gzip under the name .csv'),

@@ -30,6 +30,10 @@ SELECT user_id, to_json(name) AS name, length(name) FROM eikon_derive_features(:
 SELECT user_id, name FROM eikon_derive_features(:'dir' || '/options/utf16', encoding => 'UTF-16LE');
 SELECT user_id, name FROM eikon_derive_features(:'dir' || '/shapes/utf16be', encoding => 'utf16be') LIMIT 1;
 
+-- A byte order mark counts more: it is the file's own, the option is for all.
+SELECT pg_temp.compare('shapes/utf8_bom', 'shapes/plain') AS compared, n->>'encoding' AS encoding
+FROM jsonb_array_elements((eikon_run_etl(:'dir' || '/shapes/utf8_bom', encoding => 'LATIN1', dry_run => true)).notes) AS n;
+
 -- null: what stands for NULL, quoted or not. By default that is the empty string; where it is
 -- another, the empty string is one, except in columns that cannot hold it.
 SELECT user_id, name, email, signup_date, avg_experiment_run_time, most_common_compound_ids

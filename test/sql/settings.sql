@@ -16,7 +16,7 @@ SHOW eikon_features.max_decompressed_size;
 \set VERBOSITY terse
 SET eikon_features.foo = 1;
 SELECT value, left(pg_temp.error_of('SET eikon_features.' || value), 11) AS set
-FROM (VALUES ('max_line_size = 0'), ('max_line_size = ''257MB'''), ('max_line_size = ''long'''), ('max_line_size = ''256MB'''),
+FROM (VALUES ('max_line_size = 0'), ('max_line_size = ''129MB'''), ('max_line_size = ''long'''), ('max_line_size = ''128MB'''),
     ('max_decompressed_size = -1')) AS settings (value);
 RESET eikon_features.max_line_size;
 SET eikon_features.data_directory = '/tmp';
@@ -27,7 +27,7 @@ SELECT users_loaded, users_rejected FROM eikon_run_etl(:'dir' || '/rejects/line_
 SET eikon_features.max_line_size = '1kB';
 SELECT users_loaded, users_rejected FROM eikon_run_etl(:'dir' || '/rejects/line_size', on_error => 'ignore');
 SELECT error_type, octet_length(raw) AS bytes, raw_truncated FROM eikon_rejects WHERE kind = 'users';
-SET eikon_features.max_line_size = '256MB';
+SET eikon_features.max_line_size = '128MB';
 SELECT users_loaded, users_rejected FROM eikon_run_etl(:'dir' || '/rejects/line_size', on_error => 'ignore');
 RESET eikon_features.max_line_size;
 

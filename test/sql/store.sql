@@ -206,6 +206,23 @@ SET ROLE regress_eikon_runner;
 SELECT requested_by, rows_inserted, rows_updated, rows_deleted FROM eikon_run_etl(:'dir' || '/store/2');
 RESET ROLE;
 
+-- A column whose type was changed is refused by its name, whether the rows are
+-- returned or written.
+ALTER TABLE features ALTER experiments_pct TYPE numeric;
+SELECT pg_temp.error_of(format('SELECT experiments_pct FROM eikon_derive_features(%L)', :'dir' || '/store/2'));
+ALTER TABLE features ALTER experiments_pct TYPE float8;
+ALTER TABLE eikon_runs ALTER bytes_read TYPE numeric;
+SELECT pg_temp.run_error('store/2');
+ALTER TABLE eikon_runs ALTER bytes_read TYPE bigint;
+
+-- So is a ledger that does not take the run's row.
+CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER forget BEFORE INSERT ON eikon_runs FOR EACH ROW EXECUTE FUNCTION forget();
+SELECT left(pg_temp.run_error('store/1'), 82) AS run_error;
+DROP TRIGGER forget ON eikon_runs;
+DROP FUNCTION forget;
+SELECT user_id, total_experiment_run_time FROM features ORDER BY user_id;
+
 DROP FUNCTION log_row, log_statement CASCADE;
 DROP TABLE written;
 DROP OWNED BY regress_eikon_reader, regress_eikon_runner;

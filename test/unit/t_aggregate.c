@@ -256,6 +256,7 @@ test_sum_exact(void **state)
 	assert_true(SUM(DBL_MAX, DBL_MAX / 4503599627370496.0 / 4) == DBL_MAX);
 	assert_true(isinf(SUM(DBL_MAX, DBL_MAX)));
 	assert_true(isinf(SUM(DBL_MAX, DBL_MAX, 1.0)));
+	assert_true(isinf(SUM(1.7976931348623157e+308, 4.9896007738368e+291, 4.9896007738368e+291)));
 	assert_true(SUM(0.0, 0.0) == 0);
 	server_end();
 }

@@ -70,6 +70,7 @@ static const Case cases[] = {
 	{"CR", PLAIN, "a,b\rc,d\r", "1@0 a|b;2@4 c|d;"},
 	{"mixed", PLAIN, "a\nb\rc\r\nd\n\re", "1@0 a;2@2 b;3@4 c;4@7 d;6@10 e;"},
 	{"LF alone: a CR is data, or padding at the end", LF, "a\rb\r\nc\n", "1@0 a\rb;2@5 c;"},
+	{"CRLF where LF ends a line and blanks are kept", {',', '"', '"', EF_PADDING_KEEP, EF_NEWLINE_LF}, " a,\"b\"\r\nc,d \r\n", "1@0  a|b;2@8 c|d ;"},
 	{"CR alone: an LF is data", CR, "a\nb\rc\r", "1@0 a\nb;2@4 c;"},
 
 	/* quotes */
