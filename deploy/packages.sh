@@ -73,6 +73,7 @@ need_for_check() {
     need_command clang-14 clang -- 'clang-14|clang'
     need_command valgrind -- valgrind
     need_command prove -- perl
+    need_command zstd -- zstd
     need_package libcmocka-dev
     need_package libipc-run-perl
 }
