@@ -34,7 +34,7 @@ make_state_dir() {
         [ "$(id -u)" != 0 ] || chown -h "$(server_user):" "$state"
     fi
     state_dir_is_private "$state" ||
-        die "$state is not a directory of mode 700 owned by $(server_user): remove it, or set EIKON_STATE_DIR"
+        die "$state is not a directory of mode 700 owned by $(server_user): set EIKON_STATE_DIR to one that does not exist yet"
     as_server_user test -w "$state" ||
         die "$(server_user) cannot reach $state: set EIKON_STATE_DIR"
 }
@@ -68,6 +68,7 @@ main() {
     state=$(realpath "$state")
     lock_state_dir "$state"
 
+    [ -d "$checkout/data" ] || die "there is no directory $checkout/data"
     copy_to "$state/source" Makefile eikon_features.control src sql deploy
     if server_can_read "$checkout/data"; then
         input=$checkout/data
@@ -76,6 +77,7 @@ main() {
         copy_to "$state/input" data
         input=$state/input/data
     fi
+    [ "$(id -u)" != 0 ] || export EIKON_ROOT=yes
     as_server_user bash "$state/source/deploy/start.sh" "$state" "$input"
 }
 

@@ -19,6 +19,7 @@ db=$state/db
 first_port=54330
 last_port=54399
 rebuilt=no
+failed=no
 
 # fail_with_log LOG MESSAGE
 fail_with_log() {
@@ -30,8 +31,12 @@ fail_with_log() {
 
 # Changes whenever the extension or the PostgreSQL beneath it does.
 build_stamp() {
+    local script
+    # a build in the checkout leaves it
+    script=eikon_features--$(sed -n "s/^default_version = '\(.*\)'/\1/p" "$source/eikon_features.control").sql
     {
-        (cd "$source" && find Makefile eikon_features.control src sql -type f -print0 | sort -z | xargs -0 sha256sum)
+        (cd "$source" && find Makefile eikon_features.control src sql -type f ! -name "$script" -print0 |
+            sort -z | xargs -0 sha256sum)
         "$PG_CONFIG"
         sha256sum "$("$PG_CONFIG" --bindir)/postgres"
         say "${OPTFLAGS:-}"
@@ -50,7 +55,7 @@ build() {
 build_if_changed() {
     local stamp
     stamp=$(build_stamp)
-    [ "$(cat "$state/built" 2>/dev/null)" != "$stamp" ] || return 0
+    [ "$(cat "$state/built" 2>/dev/null)" != "$stamp" ] || [ ! -x "$bin/postgres" ] || return 0
     say "Building for $("$PG_CONFIG" --version)"
     build >"$state/build.log" 2>&1 || fail_with_log "$state/build.log" 'the build failed'
     stop_server
@@ -97,13 +102,23 @@ port_in_use() {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
+# Whether an unprivileged server can be asked for it.
+usable_port() {
+    case $1 in
+        '' | *[!0-9]* | ??????*) return 1 ;;
+    esac
+    [ "$1" -ge 1024 ] && [ "$1" -le 65535 ]
+}
+
 # Prints the port: the one asked for, or the one there was, or the first free one.
 choose_port() {
     local port current saved
     saved=$(sed -n 's/^port = //p' "$state/server.conf" 2>/dev/null) || saved=
+    usable_port "$saved" || saved=
     current=
     ! running || current=$saved
     if [ -n "${DB_PORT:-}" ]; then
+        usable_port "$DB_PORT" || die "DB_PORT must be a number from 1024 to 65535, not \"$DB_PORT\""
         [ "$DB_PORT" = "$current" ] || ! port_in_use "$DB_PORT" || die "port $DB_PORT is taken: set DB_PORT to another"
         say "$DB_PORT"
         return
@@ -216,18 +231,20 @@ SQL
 }
 
 say_how_to_go_on() {
-    local psql=$bin/psql changed='SELECT * FROM eikon_run_etl();'
+    local psql=$bin/psql changed='SELECT * FROM eikon_run_etl();' stop='make stop'
     ! command -v psql >/dev/null || psql=psql
+    [ -z "${EIKON_STATE_DIR:-}" ] || stop="EIKON_STATE_DIR=$state make stop"
     case $input in
         "$state"/*) changed="make run, which copies data/ to it" ;;
     esac
     cat <<TEXT
 Connect   $psql -h $state -p $port -U postgres eikon
-          or by TCP to 127.0.0.1:$port, with the password in $state/password
+          (as $(id -un)${EIKON_ROOT:+ or root}), or from anywhere on this machine by TCP to
+          127.0.0.1:$port, with the password in $state/password
 Input     $input
           After a change: $changed
 Log       $state/server.log
-Stop      make stop
+Stop      $stop
 TEXT
 }
 
@@ -237,9 +254,9 @@ main() {
     start_server
     create_database
     create_extension
-    show_features ||
-        die "the features could not be derived. The server runs on ($state/server.log) until make stop"
+    show_features || failed=yes
     say_how_to_go_on
+    [ $failed = no ] || die 'the features could not be derived: see the error above, mend the files and run make run again'
 }
 
 main

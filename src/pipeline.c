@@ -86,7 +86,7 @@ place_context(void *arg)
 		EfRejectContext(place->reject);
 	else if (place->line > 0)
 		errcontext("%s, line %lld", place->file, (long long) place->line);
-	else
+	else if (*place->file != '\0')
 		errcontext("%s", place->file);
 }
 
@@ -216,6 +216,29 @@ take_record(Derivation *d, Place *place, const EfRecord *record)
 	MemoryContextReset(d->values);
 }
 
+/* Says what there is instead of a header, where that is clear. */
+static void
+refuse_shapeless(const Derivation *d, EfKind kind, const Input *input, const EfDetected *found)
+{
+	if (memchr(input->sample, '\0', Min(input->len, 100)) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("%s file is not text in %s: it contains NUL bytes", EfKindNames[kind],
+						d->note->encoding),
+				 errhint("If it is UTF-16, use encoding => 'UTF-16LE' or 'UTF-16BE'.")));
+	if (found->ncolumns > 0 || (d->options->dialect.header_given && !d->options->dialect.header))
+		return;
+	if (found->data_offset == input->len)
+		ereport(ERROR,
+				(errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
+				 errmsg("%s file is empty", EfKindNames[kind]),
+				 errhint("A file must at least hold the header.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
+			 errmsg("no header was found in a %s file", EfKindNames[kind]),
+			 errhint("Name the columns in the first line; if the file's delimiter, quote or encoding is unusual, name it with those options.")));
+}
+
 /* Finds dialect and columns of a file, and where its data begins. */
 static void
 detect(Derivation *d, EfKind kind, Input *input, EfDetected *found)
@@ -229,11 +252,8 @@ detect(Derivation *d, EfKind kind, Input *input, EfDetected *found)
 	d->note->header_line = found->header_line;
 	d->note->encoding = EfEncodingName(EfFileEncoding(input->file));
 	d->note->compression = EfFileCompression(input->file);
-	if (found->ncolumns == 0 && !(d->options->dialect.header_given && !d->options->dialect.header))
-		ereport(ERROR,
-				(errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
-				 errmsg("%s file is empty", EfKindNames[kind]),
-				 errhint("A file must at least hold the header.")));
+	if (!found->complete)
+		refuse_shapeless(d, kind, input, found);
 	EfRowMapColumns(&d->map, kind, found->columns, found->ncolumns, found->header_line,
 					&d->note->ignored);
 }

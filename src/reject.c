@@ -23,7 +23,7 @@ static const Words words[EF_REASONS] = {
 		"CAST",
 		ERRCODE_INVALID_TEXT_REPRESENTATION,
 		"invalid value",
-		"Correct the value, or use on_error => 'ignore' to leave such records out.",
+		"Correct the value; if it stands for an unknown one, name it with the option \"null\"; or use on_error => 'ignore' to leave such records out.",
 	},
 	[EF_MISSING_COLUMNS] = {
 		"MISSING COLUMNS",

@@ -337,12 +337,12 @@ EfRowParse(const EfRowMap *map, const EfRecord *record, const char *null, EfRow 
 		nfields--;
 	if (nfields > map->most)
 		return refuse(fault, EF_TOO_MANY_COLUMNS, 0, NULL, none,
-					  psprintf("record has %d fields where the header has %d",
-							   nfields, map->most));
+					  psprintf("record has %d %s where the header has %d",
+							   nfields, nfields == 1 ? "field" : "fields", map->most));
 	if (nfields < map->least)
 		return refuse(fault, EF_MISSING_COLUMNS, 0, NULL, none,
-					  psprintf("record has %d fields where the header has %d",
-							   nfields, map->least));
+					  psprintf("record has %d %s where the header has %d",
+							   nfields, nfields == 1 ? "field" : "fields", map->least));
 
 	for (int i = 0; i < map->ncolumns; i++)
 		if (!parse_column(&columns[map->kind][i], record->fields[map->at[i]], null, row, fault))

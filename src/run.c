@@ -289,6 +289,7 @@ EfRun(Oid schema, const char *source, const EfOptions *options)
 	NameData role;
 	Datum row;
 
+	EfStoreCheck(schema);
 	if (!options->dry_run)
 		EfStoreLock(schema);
 	EfQueryBegin();

@@ -99,21 +99,37 @@ ends_with(const char *s, size_t len, const char *end)
 	return len > n && pg_strncasecmp(s + len - n, end, n) == 0;
 }
 
-/* <kind>.<ext> or <kind>[._-]*.<ext>, <ext> being csv, tsv or txt[.gz|.zst] */
+/* csv, tsv or txt, and perhaps .gz or .zst */
 static bool
-is_part_of(const char *name, const char *kind_name)
+has_extension(const char *name, size_t len)
 {
-	size_t n = strlen(kind_name);
-	size_t len = strlen(name);
-
-	if (len <= n || pg_strncasecmp(name, kind_name, n) != 0 || strchr("._-", name[n]) == NULL)
-		return false;
 	if (ends_with(name, len, ".gz"))
 		len -= 3;
 	else if (ends_with(name, len, ".zst"))
 		len -= 4;
-	return len >= n + 4 && (ends_with(name, len, ".csv") || ends_with(name, len, ".tsv") ||
-							ends_with(name, len, ".txt"));
+	return ends_with(name, len, ".csv") || ends_with(name, len, ".tsv") ||
+		   ends_with(name, len, ".txt");
+}
+
+/*
+ * Whether it is a part of the kind: <kind>.<ext> or <kind>[._-]*.<ext>. One that
+ * looks like it, such as "users2.csv", is not passed over in silence.
+ */
+static bool
+is_part_of(const char *name, const char *kind_name)
+{
+	size_t n = strlen(kind_name);
+
+	if (pg_strncasecmp(name, kind_name, n) != 0 || !has_extension(name, strlen(name)))
+		return false;
+	if (strchr("._-", name[n]) != NULL)
+		return true;
+	if (pg_verifymbstr(name, (int) strlen(name), true))
+		ereport(NOTICE,
+				(errmsg("file \"%s\" is not read", name),
+				 errhint("Parts of the %s are named %s.csv, %s_<part>.csv, %s-<part>.csv or %s.<part>.csv.",
+						 kind_name, kind_name, kind_name, kind_name, kind_name)));
+	return false;
 }
 
 static int
@@ -330,6 +346,35 @@ begin_file(MemoryContext parent, const char *name)
 	return file;
 }
 
+/* Files of formats that are often given the name of a text file. */
+static void
+refuse_foreign(const EfFile *file)
+{
+	static const struct
+	{
+		const char *magic;
+		const char *format;
+		const char *hint;
+	} foreign[] = {
+		{"PK\x03\x04", "a ZIP archive", "Workbooks must be saved as CSV, archives unpacked."},
+		{"\xD0\xCF\x11\xE0", "an old workbook", "Workbooks must be saved as CSV."},
+		{"BZh", "a bzip2 file", "Only gzip and Zstandard are decompressed."},
+		{"\xFD"
+		 "7zX",
+		 "an xz file", "Only gzip and Zstandard are decompressed."},
+		{"PAR1", "a Parquet file", "Only delimited text is read."},
+	};
+
+	for (size_t i = 0; i < lengthof(foreign); i++)
+		if (file->raw_start.len == START_SIZE &&
+			memcmp(file->raw_start.bytes, foreign[i].magic, strlen(foreign[i].magic)) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
+					 errmsg("file \"%s\" is not text: it begins like %s", file->name,
+							foreign[i].format),
+					 errhint("%s", foreign[i].hint)));
+}
+
 static void
 start_reading(EfFile *file, int encoding)
 {
@@ -338,6 +383,7 @@ start_reading(EfFile *file, int encoding)
 				(errcode_for_file_access(),
 				 errmsg("could not stat file \"%s\": %m", file->name)));
 	fill_start(&file->raw_start, file, true);
+	refuse_foreign(file);
 	file->compression = EfCompressionOf(file->raw_start.bytes, file->raw_start.len);
 	if (file->compression != EF_PLAIN)
 		file->inflater = EfInflateBegin(file->context, file->compression, read_raw, file,

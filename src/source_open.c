@@ -219,8 +219,7 @@ open_directory(MemoryContext context, const char *path, const char *shown, char 
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("permission denied to read \"%s\"", shown),
-					 errdetail("Only roles with privileges of the \"%s\" role may read outside of eikon_features.data_directory.",
-							   "pg_read_server_files")));
+					 set ? errdetail("Only roles with privileges of the \"%s\" role may read outside of eikon_features.data_directory.", "pg_read_server_files") : errdetail("Only roles with privileges of the \"%s\" role may read files, since eikon_features.data_directory is not set.", "pg_read_server_files")));
 		*resolved = pstrdup(path);
 		fd = walk_beneath(context, rest, path);
 	}
@@ -237,8 +236,8 @@ EfOpenDirectory(MemoryContext context, const char *path, char **resolved)
 	return open_directory(context, path, path, resolved);
 }
 
-int
-EfOpenFile(MemoryContext context, int directory, const char *name)
+static int
+open_file(MemoryContext context, int directory, const char *name, const char *shown)
 {
 	struct stat st;
 
@@ -246,14 +245,20 @@ EfOpenFile(MemoryContext context, int directory, const char *name)
 	int fd = open_in(context, directory, name, O_NONBLOCK | O_NOFOLLOW);
 
 	if (fd < 0)
-		fail_open("file", name);
+		fail_open("file", shown);
 	if (fstat(fd, &st) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not stat file \"%s\": %m", name)));
+				 errmsg("could not stat file \"%s\": %m", shown)));
 	if (!S_ISREG(st.st_mode))
-		fail_not_regular(name);
+		fail_not_regular(shown);
 	return fd;
+}
+
+int
+EfOpenFile(MemoryContext context, int directory, const char *name)
+{
+	return open_file(context, directory, name, name);
 }
 
 int
@@ -270,5 +275,5 @@ EfOpenPath(MemoryContext context, const char *path)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" does not name a file", path)));
 	fd = open_directory(context, directory, path, &resolved);
-	return EfOpenFile(context, fd, name);
+	return open_file(context, fd, name, path);
 }

@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -24,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/rls.h"
 
 typedef struct Column
@@ -72,6 +74,22 @@ static const Column rejects_columns[] = {
 };
 
 #define FEATURES_COLUMNS ((int) lengthof(features_columns))
+
+bool
+EfStoreIsColumn(TupleDesc desc, int i, const char *name, Oid type)
+{
+	Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+	if (attribute->attisdropped || strcmp(NameStr(attribute->attname), name) != 0)
+		return false;
+	if (attribute->atttypid != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" is of type %s, expected %s", name,
+						format_type_be(attribute->atttypid), format_type_be(type)),
+				 errhint("The columns of the extension's tables must keep their types; cast them in a view instead.")));
+	return true;
+}
 
 static TupleDesc
 make_desc(const Column *columns, int n)
@@ -142,22 +160,6 @@ make_features(const EfFeatures *features, Datum *values, bool *nulls)
 	set_ids(&values[13], &nulls[13], features->tied, features->ntied);
 }
 
-bool
-EfStoreIsColumn(TupleDesc desc, int i, const char *name, Oid type)
-{
-	Form_pg_attribute attribute = TupleDescAttr(desc, i);
-
-	if (attribute->attisdropped || strcmp(NameStr(attribute->attname), name) != 0)
-		return false;
-	if (attribute->atttypid != type)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" is of type %s, expected %s", name,
-						format_type_be(attribute->atttypid), format_type_be(type)),
-				 errhint("The columns of the extension's tables must keep their types; cast them in a view instead.")));
-	return true;
-}
-
 void
 EfStoreFill(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
 {
@@ -216,6 +218,45 @@ fill_compounds(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
 			if (!nulls[i])
 				pfree(DatumGetPointer(values[i]));
 	}
+}
+
+/* Throws unless the table has the columns, of the types that they were given. */
+static void
+check_table(Oid schema, const char *name, const Column *columns, int n)
+{
+	Oid table = get_relname_relid(name, schema);
+	Relation relation;
+	TupleDesc desc;
+
+	if (!OidIsValid(table))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s\" is missing from schema \"%s\"", name,
+						get_namespace_name(schema)),
+				 errhint("The extension's tables must keep their names and their schema.")));
+	relation = relation_open(table, AccessShareLock);
+	desc = RelationGetDescr(relation);
+	for (int i = 0; i < n; i++)
+	{
+		bool found = false;
+
+		for (int j = 0; j < desc->natts && !found; j++)
+			found = EfStoreIsColumn(desc, j, columns[i].name, columns[i].type);
+		if (!found)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of table \"%s\" is missing", columns[i].name, name),
+					 errhint("The extension's tables must keep their columns, by name and type.")));
+	}
+	relation_close(relation, AccessShareLock);
+}
+
+void
+EfStoreCheck(Oid schema)
+{
+	check_table(schema, "features", features_columns, FEATURES_COLUMNS);
+	check_table(schema, "eikon_compounds", compounds_columns, lengthof(compounds_columns));
+	check_table(schema, "eikon_rejects", rejects_columns, lengthof(rejects_columns));
 }
 
 void

@@ -31,6 +31,9 @@ extern bool EfStoreIsColumn(TupleDesc desc, int i, const char *name, Oid type);
  */
 extern void EfStoreFill(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows);
 
+/* Throws unless the tables still have the columns that the extension gave them. */
+extern void EfStoreCheck(Oid schema);
+
 /*
  * Claims the table features of the schema for one run, until the end of the
  * transaction. Throws where another run has it, rather than wait.

@@ -389,6 +389,9 @@ source('files/missing_column', users => "user_id,name,mail,signup_date\n1,Ann,an
 source('files/repeated_column', users => "user_id,name,email,signup_date,Name\n1,Ann,ann\@x.example,2024-01-01,Ann\n");
 source('files/repeated_other_column', users => "user_id,name,email,signup_date,note,note\n1,Ann,ann\@x.example,2024-01-01,a,b\n2,Bob,,,c,d\n");
 source('files/no_header', users => "1,Ann,ann\@x.example,2024-01-01\n2,Bob,bob\@x.example,2024-01-02\n");
+source('files/workbook', users => "PK\x03\x04\x14\0\x06\0 and so on");
+source('files/utf16_unmarked', users => encode('UTF-16LE', $no_rows{users}));
+source('files/other_names', 'users2.csv' => $no_rows{users}, 'Users (1).csv' => $no_rows{users}, 'users.xlsx' => "PK\x03\x04", 'users.csv.part' => 'x');
 source('files/is_directory', 'users.csv/inside' => "a directory in place of a file\n");
 
 # --- Values

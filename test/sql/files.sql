@@ -19,8 +19,18 @@ FROM (VALUES
     ('a column is missing', 'files/missing_column'),
     ('a column stands there twice', 'files/repeated_column'),
     ('no header', 'files/no_header'),
+    ('a workbook under the name of a CSV file', 'files/workbook'),
+    ('UTF-16 without a byte order mark', 'files/utf16_unmarked'),
     ('a directory in place of a file', 'files/is_directory')
 ) AS cases (what, directory);
+
+-- Where no dialect shows a header at all, the options are what may help.
+SELECT pg_temp.run_error('small', $$quote => ','$$);
+
+-- A file whose name is nearly right is not passed over in silence.
+SET client_min_messages = notice;
+SELECT pg_temp.run_error('files/other_names');
+SET client_min_messages = warning;
 
 -- Without a directory to read from by default, the path must be given and absolute.
 SHOW eikon_features.data_directory;

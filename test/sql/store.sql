@@ -206,14 +206,18 @@ SET ROLE regress_eikon_runner;
 SELECT requested_by, rows_inserted, rows_updated, rows_deleted FROM eikon_run_etl(:'dir' || '/store/2');
 RESET ROLE;
 
--- A column whose type was changed is refused by its name, whether the rows are
--- returned or written.
+-- A column whose type was changed, or which is gone, is refused by its name, whether
+-- the rows are returned or written.
 ALTER TABLE features ALTER experiments_pct TYPE numeric;
+SELECT pg_temp.run_error('store/2');
 SELECT pg_temp.error_of(format('SELECT experiments_pct FROM eikon_derive_features(%L)', :'dir' || '/store/2'));
 ALTER TABLE features ALTER experiments_pct TYPE float8;
 ALTER TABLE eikon_runs ALTER bytes_read TYPE numeric;
 SELECT pg_temp.run_error('store/2');
 ALTER TABLE eikon_runs ALTER bytes_read TYPE bigint;
+ALTER TABLE eikon_rejects RENAME raw TO text;
+SELECT pg_temp.run_error('store/2', 'dry_run => true');
+ALTER TABLE eikon_rejects RENAME text TO raw;
 
 -- So is a ledger that does not take the run's row.
 CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';

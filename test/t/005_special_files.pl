@@ -48,8 +48,8 @@ sub make_link
 	return symlink($to, $path) || die "could not make link: $!";
 }
 
-my $not_regular = qr/^42809: "users\.csv" is not a regular file\nHINT: /;
-my $is_link = qr/^42809: could not open file "users\.csv": it is a symbolic link\nHINT: /;
+my $not_regular = qr/^42809: "[^"]*users\.csv" is not a regular file\nHINT: /;
+my $is_link = qr/^42809: could not open file "[^"]*users\.csv": it is a symbolic link\nHINT: /;
 
 # what users.csv is, how to make it, what a run says
 my @cases = (
@@ -62,7 +62,7 @@ my @cases = (
 	[ 'a link that leads nowhere', sub { make_link('nowhere', $_[0]) }, $is_link ],
 	[ 'a file that the server may not read',
 		sub { write_file($_[0], ''); chmod(0, $_[0]) },
-		qr/^42501: could not open file "users\.csv": Permission denied\nHINT: / ],);
+		qr/^42501: could not open file "[^"]*users\.csv": Permission denied\nHINT: / ],);
 
 foreach my $i (0 .. $#cases)
 {
@@ -81,7 +81,7 @@ foreach my $i (0 .. $#cases)
 foreach my $device ('/dev/zero', '/dev/null', '/dev/random')
 {
 	like( failure($node, "SET statement_timeout = '60s'; SELECT * FROM eikon_read_csv('$device')"),
-		qr/^42809: "\w+" is not a regular file\nHINT: /,
+		qr/^42809: "$device" is not a regular file\nHINT: /,
 		"$device is no file to read");
 }
 
@@ -109,7 +109,7 @@ like(failure($node, "SELECT * FROM eikon_run_etl('$root/empty')"), qr/^22P04: us
 
 write_source("$root/hole", users => '');
 truncate("$root/hole/users.csv", 2**20) or die "could not extend file: $!";
-like(failure($node, "SELECT * FROM eikon_run_etl('$root/hole')"), qr/^42703: column "user_id" is missing/,
+like(failure($node, "SELECT * FROM eikon_run_etl('$root/hole')"), qr/^22021: users file is not text in UTF8: it contains NUL bytes\n/,
 	'a file of nothing but zeros');
 
 write_source("$root/resembling");
