@@ -341,7 +341,10 @@ EfAggregateExperiment(EfAggregate *aggregate, const EfExperiment *experiment)
 		EfSumAdd(&state->run_time, experiment->run_time, aggregate->context);
 	}
 	for (int i = 0; i < experiment->ncompounds; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		count_compound(aggregate, state, experiment->compound_ids[i]);
+	}
 	return EF_TAKEN;
 }
 
@@ -363,6 +366,7 @@ compare_ids(const void *a, const void *b)
 	int64 x = *(const int64 *) a;
 	int64 y = *(const int64 *) b;
 
+	CHECK_FOR_INTERRUPTS();
 	return x < y ? -1 : x > y;
 }
 

@@ -418,13 +418,13 @@ try_quotings(const Question *question, char delimiter, Trial *best)
 			continue;
 		if (quote == '\'' && nquotes > 1 && memchr(sample->data, quote, sample->len) == NULL)
 			continue;
-		if (options->escape_given && options->escape != '\0')
+		if (options->escape_given)
 		{
 			try_dialect(question, delimiter, quote, options->escape, best);
 			continue;
 		}
 		try_dialect(question, delimiter, quote, quote, best);
-		if (!options->escape_given && quote != '\0' && contains_escaped(sample, '\\', quote))
+		if (quote != '\0' && contains_escaped(sample, '\\', quote))
 			try_dialect(question, delimiter, quote, '\\', best);
 	}
 }
@@ -455,7 +455,8 @@ EfDialectDetect(const char *sample, size_t len, bool whole, const EfDialectOptio
 
 	if (options->delimiter_given)
 		try_quotings(&question, options->delimiter, &best);
-	else if (said != '\0')
+	else if (said != '\0' && !(options->quote_given && said == options->quote) &&
+			 !(options->escape_given && said == options->escape))
 		try_quotings(&question, said, &best);
 	else
 		for (size_t i = 0; i < lengthof(delimiters); i++)

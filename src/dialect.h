@@ -26,7 +26,7 @@ typedef enum EfNewline
 
 /*
  * A dialect, complete. escape equals quote where quotes are doubled. Where
- * there is no quote, quote is 0, and escape too unless it is a backslash.
+ * there is no quote, quote is 0, and escape too unless an option said one.
  */
 typedef struct EfDialect
 {
@@ -44,10 +44,9 @@ typedef struct EfDialectOptions
 	bool quote_given;
 	bool escape_given;
 	bool header_given;
-	bool skip_given;
 	char delimiter;
 	char quote;	 /* 0: no quoting */
-	char escape; /* equal to quote, or 0: doubled quotes */
+	char escape; /* equal to quote: doubled quotes */
 	EfPadding padding;
 	EfNewline newline;
 	bool header; /* false: no header, columns in their documented order */

@@ -5,7 +5,7 @@
  *	bytes - source -> record -> row -> aggregate -> store -> features
  *	           (dialect)  +------- reject ----------+
  *
- * source	the directory (or single file) that a run reads
+ * source	the directory that a run reads
  * kind		which of the three kinds of file: users, compounds, user_experiments
  * dialect	delimiter, quote, padding, newline, header position of one file
  * record	one CSV record; it may span physical lines
@@ -25,6 +25,9 @@ typedef enum EfKind
 } EfKind;
 
 #define EF_KINDS 3
+
+/* "users" and so on, which their files are named by. */
+extern const char *const EfKindNames[EF_KINDS];
 
 /* Why a record could not be taken; reject.c holds the words for each. */
 typedef enum EfReason

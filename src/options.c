@@ -121,7 +121,6 @@ static void
 set_skip(EfOptions *options, const char *name, Datum value)
 {
 	options->dialect.skip = DatumGetInt64(value);
-	options->dialect.skip_given = true;
 	if (options->dialect.skip < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -321,7 +321,7 @@ EfPipelineDerive(const char *path, const EfOptions *options, EfRejectFn on_rejec
 	};
 
 	memset(report, 0, sizeof(*report));
-	report->source = EfSourcePath(source);
+	report->source = pstrdup(EfSourcePath(source));
 
 	/* a kind that is missing altogether is found before anything is read */
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
@@ -337,6 +337,7 @@ EfPipelineDerive(const char *path, const EfOptions *options, EfRejectFn on_rejec
 		report->kinds[kind].seconds = seconds_since(start);
 	}
 	report->unknown_compounds = EfAggregateUnknownCompounds(d.aggregate);
+	EfSourceClose(source);
 	MemoryContextDelete(d.values);
 	return d.aggregate;
 }

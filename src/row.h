@@ -11,8 +11,6 @@
 /* Columns of a kind: all of them are required, by these names. */
 #define EF_COLUMNS 4
 
-extern const char *const EfKindNames[EF_KINDS];
-
 /* Names of the required columns in documented order, and how many. */
 extern const char *const *EfKindColumns(EfKind kind, int *n);
 

@@ -9,6 +9,7 @@
 
 #include "common/int.h"
 #include "datatype/timestamp.h"
+#include "miscadmin.h"
 #include "row_cast.h"
 #include "utils/datetime.h"
 
@@ -67,16 +68,16 @@ EfCastBigint(const char *s, size_t len, int64 *value)
 static bool
 is_decimal(const char *s, const char *end)
 {
-	int digits = 0;
+	int before_e = 0;
 
 	if (s < end && (*s == '-' || *s == '+'))
 		s++;
 	for (; s < end && is_digit(*s); s++)
-		digits++;
+		before_e++;
 	if (s < end && *s == '.')
 		for (s++; s < end && is_digit(*s); s++)
-			digits++;
-	if (digits == 0)
+			before_e++;
+	if (before_e == 0)
 		return false;
 	if (s == end)
 		return true;
@@ -237,6 +238,7 @@ EfCastList(const char *s, size_t len, int64 *values, int *n, const char **bad, s
 		const char *item;
 		EfCast cast;
 
+		CHECK_FOR_INTERRUPTS();
 		while (s < end && is_separator(*s))
 			s++;
 		if (s == end)

@@ -10,7 +10,6 @@
 #include "miscadmin.h"
 #include "pipeline.h"
 #include "portability/instr_time.h"
-#include "row.h"
 #include "run.h"
 #include "store.h"
 #include "utils/builtins.h"
@@ -274,8 +273,8 @@ make_row(Oid schema, const Ledger *ledger, MemoryContext context)
 	return row;
 }
 
-Datum
-EfRun(Oid schema, const char *source, const EfOptions *options)
+static Datum
+run(Oid schema, const char *source, const EfOptions *options)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	TimestampTz started = GetCurrentTimestamp();
@@ -334,5 +333,29 @@ EfRun(Oid schema, const char *source, const EfOptions *options)
 	EfRejectsEnd(rejects);
 	row = make_row(schema, &ledger, caller);
 	EfQueryEnd();
+	return row;
+}
+
+Datum
+EfRun(Oid schema, const char *source, const EfOptions *options)
+{
+	static bool running = false;
+	Datum row;
+
+	if (running)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("an ETL run cannot start another one"),
+				 errhint("Look for a trigger on the extension's tables that calls eikon_run_etl.")));
+	running = true;
+	PG_TRY();
+	{
+		row = run(schema, source, options);
+	}
+	PG_FINALLY();
+	{
+		running = false;
+	}
+	PG_END_TRY();
 	return row;
 }

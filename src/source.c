@@ -85,6 +85,12 @@ EfSourceOpen(MemoryContext parent, const char *path)
 	return source;
 }
 
+void
+EfSourceClose(EfSource *source)
+{
+	MemoryContextDelete(source->context);
+}
+
 const char *
 EfSourcePath(const EfSource *source)
 {

@@ -31,6 +31,8 @@ extern EfSource *EfSourceOpen(MemoryContext parent, const char *path);
  */
 extern List *EfSourceFiles(EfSource *source, const char *kind_name);
 
+extern void EfSourceClose(EfSource *source);
+
 /* The directory's path, as it was resolved. */
 extern const char *EfSourcePath(const EfSource *source);
 

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "encoding.h"
 #include "fmgr.h"
@@ -80,6 +79,7 @@ eikon_derive_features(PG_FUNCTION_ARGS)
 	int64 rejected = 0;
 
 	unpack_options(fcinfo, &options);
+	EfStoreCheck(get_func_namespace(fcinfo->flinfo->fn_oid));
 	InitMaterializedSRF(fcinfo, 0);
 	aggregate = EfPipelineDerive(unpack_text(fcinfo, 0), &options, count_reject, &rejected,
 								 &report);

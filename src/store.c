@@ -11,14 +11,11 @@
 
 #include <math.h>
 
-#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "funcapi.h"
 #include "miscadmin.h"
-#include "row.h"
 #include "storage/lock.h"
 #include "store.h"
 #include "utils/array.h"
@@ -26,6 +23,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/reltrigger.h"
 #include "utils/rls.h"
 
 typedef struct Column
@@ -309,7 +307,7 @@ bring_up_to_date(const char *table, const char *rows, const Column *columns, int
 	const char *key = columns[0].name;
 	char *same_key = psprintf("n.%s OPERATOR(pg_catalog.=) f.%s", key, key);
 	char *gone = psprintf("NOT EXISTS (SELECT FROM %s n WHERE %s)", rows, same_key);
-	char *fresh = psprintf("NOT EXISTS (SELECT FROM %s f WHERE %s)", table, same_key);
+	char *fresh = psprintf("NOT EXISTS (SELECT FROM ONLY %s f WHERE %s)", table, same_key);
 	char *changed = psprintf("%s AND pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
 							 same_key, list_columns(columns, n, "f."),
 							 list_columns(columns, n, "n."));
@@ -324,10 +322,10 @@ bring_up_to_date(const char *table, const char *rows, const Column *columns, int
 
 	if (dry_run)
 	{
-		counts->deleted = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM %s f WHERE %s",
+		counts->deleted = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM ONLY %s f WHERE %s",
 												 table, gone),
 										0, NULL, NULL, NULL);
-		counts->updated = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM %s f, %s n WHERE %s",
+		counts->updated = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM ONLY %s f, %s n WHERE %s",
 												 table, rows, changed),
 										0, NULL, NULL, NULL);
 		counts->inserted = EfQueryBigint(psprintf("SELECT pg_catalog.count(*) FROM %s n WHERE %s",
@@ -335,9 +333,9 @@ bring_up_to_date(const char *table, const char *rows, const Column *columns, int
 										 0, NULL, NULL, NULL);
 		return;
 	}
-	counts->deleted = (int64) EfQueryRun(psprintf("DELETE FROM %s f WHERE %s", table, gone),
+	counts->deleted = (int64) EfQueryRun(psprintf("DELETE FROM ONLY %s f WHERE %s", table, gone),
 										 0, NULL, NULL, NULL);
-	counts->updated = (int64) EfQueryRun(psprintf("UPDATE %s f SET %s FROM %s n WHERE %s",
+	counts->updated = (int64) EfQueryRun(psprintf("UPDATE ONLY %s f SET %s FROM %s n WHERE %s",
 												  table, list_assignments(columns, n), rows,
 												  changed),
 										 0, NULL, NULL, NULL);
@@ -370,19 +368,56 @@ check_row_security(Oid table, const char *name, const char *rows, const Column *
 				 errhint("Run as a role whose policies let it write every row that it sees, as the table's owner, or as one with BYPASSRLS.")));
 }
 
-/* One of the tables, by the rows in the named tuplestore. */
-static void
-write_table(Oid schema, const char *table, const char *rows, const Column *columns, int n,
-			bool dry_run, EfStoreCounts *counts)
+/* Whether users have put on the table what can keep rows from being written. */
+static bool
+has_guards(Oid table)
 {
+	Relation relation = relation_open(table, AccessShareLock);
+	const TriggerDesc *triggers = relation->trigdesc;
+	bool guards = relation->rd_rules != NULL ||
+				  (triggers != NULL && (triggers->trig_insert_before_row ||
+										triggers->trig_update_before_row ||
+										triggers->trig_delete_before_row));
+
+	relation_close(relation, AccessShareLock);
+	return guards;
+}
+
+static int64
+written(const EfStoreCounts *counts)
+{
+	return counts->inserted + counts->updated + counts->deleted;
+}
+
+/*
+ * One of the tables, by the nrows rows in the named tuplestore. Where triggers
+ * or rules may keep rows back, which is their good right, it is counted before
+ * what there is to do, so that the counts stay true.
+ */
+static void
+write_table(Oid schema, const char *table, const char *rows, int64 nrows, const Column *columns,
+			int n, bool dry_run, EfStoreCounts *counts)
+{
+	Oid relation = get_relname_relid(table, schema);
 	char *name = psprintf("%s.%s", quote_identifier(get_namespace_name(schema)), table);
+	bool guarded = !dry_run && has_guards(relation);
+	EfStoreCounts todo;
 
 	if (!dry_run)
-		EfQueryRun(psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", name), 0, NULL, NULL,
-				   NULL);
+		EfQueryRun(psprintf("LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE", name), 0, NULL,
+				   NULL, NULL);
+	if (guarded)
+		bring_up_to_date(name, rows, columns, n, true, &todo);
 	bring_up_to_date(name, rows, columns, n, dry_run, counts);
+	if (!guarded)
+		todo = *counts;
+	counts->unchanged = nrows - todo.inserted - todo.updated;
+	if (written(&todo) > written(counts))
+		ereport(WARNING,
+				(errmsg("triggers or rules kept " INT64_FORMAT " changes of table \"%s\" from being written",
+						written(&todo) - written(counts), table)));
 	if (!dry_run)
-		check_row_security(get_relname_relid(table, schema), name, rows, columns, n);
+		check_row_security(relation, name, rows, columns, n);
 }
 
 void
@@ -401,11 +436,11 @@ EfStoreWrite(Oid schema, EfAggregate *aggregate, bool dry_run, EfStoreCounts *co
 	EfQueryRelation("eikon_new_compounds", compounds_desc, compounds,
 					tuplestore_tuple_count(compounds));
 
-	write_table(schema, "features", "eikon_new_features", features_columns, FEATURES_COLUMNS,
-				dry_run, counts);
-	write_table(schema, "eikon_compounds", "eikon_new_compounds", compounds_columns,
+	write_table(schema, "features", "eikon_new_features", tuplestore_tuple_count(features),
+				features_columns, FEATURES_COLUMNS, dry_run, counts);
+	write_table(schema, "eikon_compounds", "eikon_new_compounds",
+				tuplestore_tuple_count(compounds), compounds_columns,
 				lengthof(compounds_columns), dry_run, &unused);
-	counts->unchanged = EfAggregateUsers(aggregate) - counts->inserted - counts->updated;
 	tuplestore_end(features);
 	tuplestore_end(compounds);
 }

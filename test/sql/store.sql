@@ -206,6 +206,30 @@ SET ROLE regress_eikon_runner;
 SELECT requested_by, rows_inserted, rows_updated, rows_deleted FROM eikon_run_etl(:'dir' || '/store/2');
 RESET ROLE;
 
+-- A trigger may keep changes from being written, and may not go unnoticed.
+SELECT rows_inserted, rows_updated, rows_deleted FROM eikon_run_etl(:'dir' || '/store/1');
+CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER forget BEFORE INSERT OR DELETE ON features FOR EACH ROW EXECUTE FUNCTION forget();
+SELECT rows_inserted, rows_updated, rows_deleted, rows_unchanged FROM eikon_run_etl(:'dir' || '/store/2');
+SELECT user_id, total_experiment_run_time FROM features ORDER BY user_id;
+DROP TRIGGER forget ON features;
+DROP FUNCTION forget;
+
+-- One that starts a run within the run is told so.
+CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM lab.eikon_run_etl(current_setting('test.dir') || '/store/2'); RETURN NULL; END $$;
+CREATE TRIGGER again AFTER INSERT ON features EXECUTE FUNCTION again();
+SELECT pg_temp.run_error('store/2');
+DROP TRIGGER again ON features;
+DROP FUNCTION again;
+
+-- Tables that inherit from features are their owner's.
+CREATE TABLE heir () INHERITS (features);
+INSERT INTO heir (user_id, total_experiments, avg_experiments, experiments_pct) VALUES (100, 0, 0, 0);
+SELECT rows_inserted, rows_updated, rows_deleted, rows_unchanged FROM eikon_run_etl(:'dir' || '/store/2');
+SELECT tableoid::regclass, user_id FROM features ORDER BY user_id;
+DROP TABLE heir;
+
 -- A column whose type was changed, or which is gone, is refused by its name, whether
 -- the rows are returned or written.
 ALTER TABLE features ALTER experiments_pct TYPE numeric;
