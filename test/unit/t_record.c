@@ -20,92 +20,61 @@ typedef struct Case
 	const char *expected; /* see show_record */
 } Case;
 
-#define PLAIN                                          \
-	{                                                  \
-		',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_ANY \
-	}
-#define BACKSLASH                                       \
-	{                                                   \
-		',', '"', '\\', EF_PADDING_TRIM, EF_NEWLINE_ANY \
-	}
-#define UNQUOTED                                         \
-	{                                                    \
-		',', '\0', '\0', EF_PADDING_TRIM, EF_NEWLINE_ANY \
-	}
-#define INSIDE                                                \
-	{                                                         \
-		',', '"', '"', EF_PADDING_TRIM_QUOTED, EF_NEWLINE_ANY \
-	}
-#define KEEP                                           \
-	{                                                  \
-		',', '"', '"', EF_PADDING_KEEP, EF_NEWLINE_ANY \
-	}
-#define TABS                                            \
-	{                                                   \
-		'\t', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_ANY \
-	}
-#define LF                                            \
-	{                                                 \
-		',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_LF \
-	}
-#define CR                                            \
-	{                                                 \
-		',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_CR \
-	}
+#define PLAIN ',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_ANY
+#define BACKSLASH ',', '"', '\\', EF_PADDING_TRIM, EF_NEWLINE_ANY
+#define UNQUOTED ',', '\0', '\0', EF_PADDING_TRIM, EF_NEWLINE_ANY
+#define INSIDE ',', '"', '"', EF_PADDING_TRIM_QUOTED, EF_NEWLINE_ANY
+#define KEEP ',', '"', '"', EF_PADDING_KEEP, EF_NEWLINE_ANY
+#define TABS '\t', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_ANY
+#define LF ',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_LF
+#define CR ',', '"', '"', EF_PADDING_TRIM, EF_NEWLINE_CR
 
-#define FIFTY "0123456789012345678901234567890123456789" \
-			  "0123456789"
+#define FIFTY "01234567890123456789012345678901234567890123456789"
 
 static const Case cases[] = {
 	/* what stands where */
-	{"nothing", PLAIN, "", ""},
-	{"one record", PLAIN, "a,b\n", "1@0 a|b;"},
-	{"no newline at the end", PLAIN, "a,b\nc,d", "1@0 a|b;2@4 c|d;"},
-	{"empty fields", PLAIN, ",b,\n", "1@0 |b|;"},
-	{"blank lines are passed over", PLAIN, "\n \n\t\na\n\n\nb", "4@5 a;7@9 b;"},
-	{"so are records of nothing", PLAIN, ",,\na,b\n , \"\"\n", "2@3 a|b;"},
+	{"nothing", {PLAIN}, "", ""},
+	{"one record", {PLAIN}, "a,b\n", "1@0 a|b;"},
+	{"no newline at the end", {PLAIN}, "a,b\nc,d", "1@0 a|b;2@4 c|d;"},
+	{"empty fields", {PLAIN}, ",b,\n", "1@0 |b|;"},
+	{"blank lines are passed over", {PLAIN}, "\n \n\t\na\n\n\nb", "4@5 a;7@9 b;"},
+	{"so are records of nothing", {PLAIN}, ",,\na,b\n , \"\"\n", "2@3 a|b;"},
 
 	/* newlines */
-	{"CRLF", PLAIN, "a,b\r\nc,d\r\n", "1@0 a|b;2@5 c|d;"},
-	{"CR", PLAIN, "a,b\rc,d\r", "1@0 a|b;2@4 c|d;"},
-	{"mixed", PLAIN, "a\nb\rc\r\nd\n\re", "1@0 a;2@2 b;3@4 c;4@7 d;6@10 e;"},
-	{"LF alone: a CR is data, or padding at the end", LF, "a\rb\r\nc\n", "1@0 a\rb;2@5 c;"},
+	{"CRLF", {PLAIN}, "a,b\r\nc,d\r\n", "1@0 a|b;2@5 c|d;"},
+	{"CR", {PLAIN}, "a,b\rc,d\r", "1@0 a|b;2@4 c|d;"},
+	{"mixed", {PLAIN}, "a\nb\rc\r\nd\n\re", "1@0 a;2@2 b;3@4 c;4@7 d;6@10 e;"},
+	{"LF alone: a CR is data, or padding at the end", {LF}, "a\rb\r\nc\n", "1@0 a\rb;2@5 c;"},
 	{"CRLF where LF ends a line and blanks are kept", {',', '"', '"', EF_PADDING_KEEP, EF_NEWLINE_LF}, " a,\"b\"\r\nc,d \r\n", "1@0  a|b;2@8 c|d ;"},
-	{"CR alone: an LF is data", CR, "a\nb\rc\r", "1@0 a\nb;2@4 c;"},
+	{"CR alone: an LF is data", {CR}, "a\nb\rc\r", "1@0 a\nb;2@4 c;"},
 
 	/* quotes */
-	{"quoted", PLAIN, "\"a\",\"b,c\"\n", "1@0 a|b,c;"},
-	{"doubled quote", PLAIN, "\"a\"\"b\",\"\"\"\"\n", "1@0 a\"b|\";"},
-	{"quoted newlines", PLAIN, "\"a\nb\r\nc\",d\ne\n", "1@0 a\nb\r\nc|d;4@11 e;"},
+	{"quoted", {PLAIN}, "\"a\",\"b,c\"\n", "1@0 a|b,c;"},
+	{"doubled quote", {PLAIN}, "\"a\"\"b\",\"\"\"\"\n", "1@0 a\"b|\";"},
+	{"quoted newlines", {PLAIN}, "\"a\nb\r\nc\",d\ne\n", "1@0 a\nb\r\nc|d;4@11 e;"},
 	{"another quote", {';', '\'', '\'', EF_PADDING_TRIM, EF_NEWLINE_ANY}, "'a;''b';\"c\n", "1@0 a;'b|\"c;"},
-	{"no quotes", UNQUOTED, "\"a,b\"\"c\n", "1@0 \"a|b\"\"c;"},
-	{"backslash escapes", BACKSLASH, "\"a\\\"b\",\"\\\\\",\"c\\d\"\n", "1@0 a\"b|\\|c\\d;"},
+	{"no quotes", {UNQUOTED}, "\"a,b\"\"c\n", "1@0 \"a|b\"\"c;"},
+	{"backslash escapes", {BACKSLASH}, "\"a\\\"b\",\"\\\\\",\"c\\d\"\n", "1@0 a\"b|\\|c\\d;"},
 	{"escaped delimiter", {',', '\0', '\\', EF_PADDING_TRIM, EF_NEWLINE_ANY}, "a\\,b,c\\\\,d\n", "1@0 a,b|c\\|d;"},
-	{"bytes that stand for escapes are no quotes", BACKSLASH, "\"a\xFE\xFD\xFC\",b\n",
-	 "1@0 a\xFF\xFF\xFF|b;"},
+	{"bytes that stand for escapes are no quotes", {BACKSLASH}, "\"a\xFE\xFD\xFC\",b\n", "1@0 a\xFF\xFF\xFF|b;"},
 
 	/* padding */
-	{"blanks outside quotes", PLAIN, " a ,\t\"b \"\t, c d\n", "1@0 a|b |c d;"},
-	{"blanks inside quotes", INSIDE, "\"\ta \",\" b\"\n", "1@0 a|b;"},
-	{"blanks kept", KEEP, " a ,b \n", "1@0  a |b ;"},
-	{"tabs that delimit are no padding", TABS, "a\t\t b \t\n", "1@0 a||b|;"},
+	{"blanks outside quotes", {PLAIN}, " a ,\t\"b \"\t, c d\n", "1@0 a|b |c d;"},
+	{"blanks inside quotes", {INSIDE}, "\"\ta \",\" b\"\n", "1@0 a|b;"},
+	{"blanks kept", {KEEP}, " a ,b \n", "1@0  a |b ;"},
+	{"tabs that delimit are no padding", {TABS}, "a\t\t b \t\n", "1@0 a||b|;"},
 
 	/* malformed: the first line is given up, reading goes on with the next */
-	{"quote in a value", PLAIN, "a,b\"c\nd,e\n", "1@0 !UNQUOTED a,b\"c;2@6 d|e;"},
-	{"text after a quote", PLAIN, "\"a\"b,c\nd\n", "1@0 !UNQUOTED \"a\"b,c;2@7 d;"},
-	{"open quote", PLAIN, "a,\"b\nc,d\ne,f\n", "1@0 !UNTERMINATED a,\"b;2@5 c|d;3@9 e|f;"},
-	{"open quote at the end", PLAIN, "a\nb,\"c", "1@0 a;2@2 !UNTERMINATED b,\"c;"},
-	{"quote that closes lines later, wrongly", PLAIN, "a,\"b\nc\nd,\"e\nf\n",
-	 "1@0 !UNTERMINATED a,\"b;2@5 c;3@7 !UNTERMINATED d,\"e;4@12 f;"},
-	{"open quote beyond the limit", PLAIN, "\"a\n" FIFTY "\n" FIFTY "\nb\n",
-	 "1@0 !UNTERMINATED \"a;2@3 " FIFTY ";3@54 " FIFTY ";4@105 b;"},
-	{"line at the limit", PLAIN, FIFTY "01234567890123\nb\n",
-	 "1@0 " FIFTY "01234567890123;2@65 b;"},
-	{"line over the limit", PLAIN, "a\n" FIFTY "012345678901234\nb\n",
-	 "1@0 a;2@2 !SIZE " FIFTY "01234567890123;3@68 b;"},
-	{"line far over the limit", PLAIN, FIFTY FIFTY FIFTY "\r\nb\n",
-	 "1@0 !SIZE " FIFTY "01234567890123;2@152 b;"},
-	{"line over the limit at the end", PLAIN, FIFTY FIFTY, "1@0 !SIZE " FIFTY "01234567890123;"},
+	{"quote in a value", {PLAIN}, "a,b\"c\nd,e\n", "1@0 !UNQUOTED a,b\"c;2@6 d|e;"},
+	{"text after a quote", {PLAIN}, "\"a\"b,c\nd\n", "1@0 !UNQUOTED \"a\"b,c;2@7 d;"},
+	{"open quote", {PLAIN}, "a,\"b\nc,d\ne,f\n", "1@0 !UNTERMINATED a,\"b;2@5 c|d;3@9 e|f;"},
+	{"open quote at the end", {PLAIN}, "a\nb,\"c", "1@0 a;2@2 !UNTERMINATED b,\"c;"},
+	{"quote that closes lines later, wrongly", {PLAIN}, "a,\"b\nc\nd,\"e\nf\n", "1@0 !UNTERMINATED a,\"b;2@5 c;3@7 !UNTERMINATED d,\"e;4@12 f;"},
+	{"open quote beyond the limit", {PLAIN}, "\"a\n" FIFTY "\n" FIFTY "\nb\n", "1@0 !UNTERMINATED \"a;2@3 " FIFTY ";3@54 " FIFTY ";4@105 b;"},
+	{"line at the limit", {PLAIN}, FIFTY "01234567890123\nb\n", "1@0 " FIFTY "01234567890123;2@65 b;"},
+	{"line over the limit", {PLAIN}, "a\n" FIFTY "012345678901234\nb\n", "1@0 a;2@2 !SIZE " FIFTY "01234567890123;3@68 b;"},
+	{"line far over the limit", {PLAIN}, FIFTY FIFTY FIFTY "\r\nb\n", "1@0 !SIZE " FIFTY "01234567890123;2@152 b;"},
+	{"line over the limit at the end", {PLAIN}, FIFTY FIFTY, "1@0 !SIZE " FIFTY "01234567890123;"},
 };
 
 static void
@@ -180,7 +149,7 @@ test_case(void **state)
 static void
 test_nul(void **state)
 {
-	EfDialect dialect = UNQUOTED;
+	EfDialect dialect = {UNQUOTED};
 	char out[256];
 
 	server_begin();
@@ -196,7 +165,7 @@ test_nul(void **state)
 static void
 test_position(void **state)
 {
-	EfDialect dialect = PLAIN;
+	EfDialect dialect = {PLAIN};
 	Pieces pieces = {"a\r\nb\nc", 6, 0, 100};
 	EfRecordReader *reader;
 	EfRecord record;
@@ -226,7 +195,7 @@ test_position(void **state)
 static void
 test_large(void **state)
 {
-	EfDialect dialect = PLAIN;
+	EfDialect dialect = {PLAIN};
 	const int n = 60000;
 	char *input = malloc((size_t) n * 32);
 	size_t len = 0;
@@ -261,7 +230,7 @@ test_large(void **state)
 static void
 test_many_fields(void **state)
 {
-	EfDialect dialect = PLAIN;
+	EfDialect dialect = {PLAIN};
 	const int n = 100000;
 	char *input = malloc((size_t) n * 2);
 	Pieces pieces = {input, (size_t) n * 2, 0, 1000};
@@ -348,7 +317,7 @@ static void
 test_random(void **state)
 {
 	static const char alphabet[] = "aab,,\"\"\"\n\r \t";
-	EfDialect dialect = PLAIN;
+	EfDialect dialect = {PLAIN};
 	Reference reference;
 	int well_formed = 0;
 	uint64 seed = 1;
