@@ -6,7 +6,8 @@
  * right delimiter is the one under which the header shows them. Quoting is then
  * the one under which the records that follow make the most sense. Every trial
  * is a run of the real record reader over the sample; there is no second,
- * slightly different scanner.
+ * slightly different scanner of quotes. Only lines to be skipped and "sep=" are
+ * looked for here, before any dialect is known.
  */
 #include "postgres.h"
 
@@ -72,24 +73,13 @@ read_sample(void *arg, char *buf, size_t len)
 	return len;
 }
 
-static bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
 /* A copy of the field without the blanks around it. */
 static char *
 trimmed(const EfText *field)
 {
-	const char *from = field->data;
-	size_t len = field->len;
+	EfText text = EfTrim(*field);
 
-	while (len > 0 && is_blank(*from))
-		from++, len--;
-	while (len > 0 && is_blank(from[len - 1]))
-		len--;
-	return pnstrdup(from, len);
+	return pnstrdup(text.data, text.len);
 }
 
 static int
@@ -280,15 +270,6 @@ is_better(const Trial *b, const Trial *a)
 	return b->usual > a->usual;
 }
 
-static bool
-is_blank_line(const char *line, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (!is_blank(line[i]) && line[i] != '\n' && line[i] != '\r')
-			return false;
-	return true;
-}
-
 /* The line "sep=;" that spreadsheets write says the delimiter. */
 static bool
 read_sep_line(const char *line, size_t len, char *delimiter)
@@ -350,7 +331,7 @@ skip_lines(Question *question, char *delimiter)
 		len = question->first_offset - before;
 		if (read_sep_line(start, len, delimiter))
 			return;
-		if (!is_blank_line(start, len))
+		if (!EfIsBlankLine(start, len))
 		{
 			question->first_offset = before;
 			question->first_line = line;

@@ -53,6 +53,34 @@ typedef struct EfText
 	uint32 len;
 } EfText;
 
+/* Blanks: what padding is made of. */
+static inline bool
+EfIsBlank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* The text without the blanks around it. */
+static inline EfText
+EfTrim(EfText text)
+{
+	while (text.len > 0 && EfIsBlank(*text.data))
+		text.data++, text.len--;
+	while (text.len > 0 && EfIsBlank(text.data[text.len - 1]))
+		text.len--;
+	return text;
+}
+
+/* Whether nothing but blanks and newlines stands there. */
+static inline bool
+EfIsBlankLine(const char *line, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!EfIsBlank(line[i]) && line[i] != '\n' && line[i] != '\r')
+			return false;
+	return true;
+}
+
 /* Rows, one type for each kind. */
 typedef struct EfUser
 {

@@ -190,7 +190,7 @@ EfOptionsBegin(EfOptions *options)
 
 /* Values that are the default of the function's argument. */
 static bool
-is_default(const char *name, Oid type, Datum value)
+is_default(const char *name, Datum value)
 {
 	if (strcmp(name, "on_error") == 0)
 		return strcmp(TextDatumGetCString(value), "stop") == 0;
@@ -198,7 +198,6 @@ is_default(const char *name, Oid type, Datum value)
 		return strcmp(TextDatumGetCString(value), "") == 0;
 	if (strcmp(name, "dry_run") == 0)
 		return !DatumGetBool(value);
-	(void) type;
 	return false;
 }
 
@@ -212,7 +211,7 @@ EfOptionsSet(EfOptions *options, const char *name, Oid type, Datum value)
 		if (strcmp(known[i].name, name) != 0 || known[i].type != type)
 			continue;
 		known[i].set(options, name, value);
-		if (is_default(name, type, value))
+		if (is_default(name, value))
 			return;
 		given = palloc(sizeof(EfGivenOption));
 		given->name = known[i].name;

@@ -1,6 +1,9 @@
 /*
  * query.c
  *		SQL from C: the only user of SPI.
+ *
+ * elog(ERROR) here is for what SPI reports of its own misuse, which no input can
+ * bring about; what is wrong with a statement or its data it throws itself.
  */
 #include "postgres.h"
 

@@ -181,12 +181,6 @@ grow(EfRecordReader *reader, void **array, size_t element, size_t used, size_t c
 	return true;
 }
 
-static bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
 static void
 field_end(void *data, size_t len, void *arg)
 {
@@ -217,10 +211,10 @@ field_end(void *data, size_t len, void *arg)
 
 	if (reader->dialect.padding == EF_PADDING_TRIM_QUOTED)
 	{
-		while (len > 0 && is_blank(*from))
-			from++, len--;
-		while (len > 0 && is_blank(from[len - 1]))
-			len--;
+		EfText field = EfTrim((EfText){from, (uint32) len});
+
+		from = field.data;
+		len = field.len;
 	}
 
 	to = reader->text + reader->text_len;
@@ -454,15 +448,6 @@ count_newline(EfRecordReader *reader, const char *line, size_t len, size_t newli
 		reader->newlines.lf++;
 }
 
-static bool
-is_blank_line(const char *line, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (!is_blank(line[i]) && line[i] != '\n' && line[i] != '\r')
-			return false;
-	return true;
-}
-
 /* --- records --- */
 
 /*
@@ -693,7 +678,7 @@ EfRecordNext(EfRecordReader *reader, EfRecord *record)
 			reader->in_long_line = true;
 			return true;
 		}
-		if (is_blank_line(reader->buf + reader->begin, len))
+		if (EfIsBlankLine(reader->buf + reader->begin, len))
 		{
 			reader->consumed = len;
 			reader->consumed_lines = newline > 0 ? 1 : 0;

@@ -288,11 +288,7 @@ is_null(const Column *column, EfText value, const char *null, size_t null_len)
 {
 	if (column->type != TYPE_TEXT)
 	{
-		while (value.len > 0 && (*value.data == ' ' || *value.data == '\t'))
-			value.data++, value.len--;
-		while (value.len > 0 && (value.data[value.len - 1] == ' ' ||
-								 value.data[value.len - 1] == '\t'))
-			value.len--;
+		value = EfTrim(value);
 		if (value.len == 0)
 			return true;
 	}

@@ -9,15 +9,10 @@
 
 #include "common/int.h"
 #include "datatype/timestamp.h"
+#include "eikon_features.h"
 #include "miscadmin.h"
 #include "row_cast.h"
 #include "utils/datetime.h"
-
-static inline bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
 
 static inline bool
 is_digit(char c)
@@ -28,10 +23,10 @@ is_digit(char c)
 static void
 trim(const char **s, size_t *len)
 {
-	while (*len > 0 && is_blank(**s))
-		(*s)++, (*len)--;
-	while (*len > 0 && is_blank((*s)[*len - 1]))
-		(*len)--;
+	EfText text = EfTrim((EfText){*s, (uint32) *len});
+
+	*s = text.data;
+	*len = text.len;
 }
 
 EfCast
@@ -161,7 +156,7 @@ check_time(const char *s, const char *end)
 	if (hour > 24 || minute > 59 || second > 60 || (hour == 24 && minute + second > 0))
 		return EF_CAST_RANGE;
 
-	while (s < end && is_blank(*s))
+	while (s < end && EfIsBlank(*s))
 		s++;
 	if (s == end || ((skip(&s, end, 'Z') || skip(&s, end, 'z')) && s == end))
 		return EF_CAST_OK;
@@ -224,7 +219,7 @@ EfCastDate(const char *s, size_t len, int32 *value)
 static inline bool
 is_separator(char c)
 {
-	return c == ';' || c == ',' || c == '|' || is_blank(c);
+	return c == ';' || c == ',' || c == '|' || EfIsBlank(c);
 }
 
 EfCast

@@ -35,6 +35,7 @@ struct EfSource
 	MemoryContext context;
 	char *path;
 	int fd;
+	List *names; /* of the files in it, sorted; listed once */
 };
 
 /* The first bytes of a stream, looked at and then given out first. */
@@ -73,6 +74,55 @@ EfSourceInit(void)
 	EfInflateInit();
 }
 
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
+/* Finds all names in the directory but "." and "..", sorted. */
+static void
+list_directory(EfSource *source)
+{
+	MemoryContext old;
+	int fd = fcntl(source->fd, F_DUPFD_CLOEXEC, 0);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (dir == NULL)
+	{
+		int error = errno;
+
+		if (fd >= 0)
+			close(fd);
+		errno = error;
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open directory \"%s\": %m", source->path)));
+	}
+	old = MemoryContextSwitchTo(source->context);
+	PG_TRY();
+	{
+		while (errno = 0, (entry = readdir(dir)) != NULL)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+				source->names = lappend(source->names, pstrdup(entry->d_name));
+		}
+		if (errno != 0)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not read directory \"%s\": %m", source->path)));
+	}
+	PG_FINALLY();
+	{
+		closedir(dir);
+	}
+	PG_END_TRY();
+	list_sort(source->names, compare_names);
+	MemoryContextSwitchTo(old);
+}
+
 EfSource *
 EfSourceOpen(MemoryContext parent, const char *path)
 {
@@ -82,6 +132,7 @@ EfSourceOpen(MemoryContext parent, const char *path)
 
 	source->context = context;
 	source->fd = EfOpenDirectory(context, path, &source->path);
+	list_directory(source);
 	return source;
 }
 
@@ -138,55 +189,6 @@ is_part_of(const char *name, const char *kind_name)
 	return false;
 }
 
-static int
-compare_names(const ListCell *a, const ListCell *b)
-{
-	return strcmp(lfirst(a), lfirst(b));
-}
-
-/* All names in the directory, sorted, "." and ".." left out. */
-static List *
-list_directory(EfSource *source)
-{
-	List *volatile names = NIL;
-	int fd = fcntl(source->fd, F_DUPFD_CLOEXEC, 0);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-
-	if (dir == NULL)
-	{
-		int error = errno;
-
-		if (fd >= 0)
-			close(fd);
-		errno = error;
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open directory \"%s\": %m", source->path)));
-	}
-	rewinddir(dir);
-	PG_TRY();
-	{
-		while (errno = 0, (entry = readdir(dir)) != NULL)
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-				names = lappend(names, pstrdup(entry->d_name));
-		}
-		if (errno != 0)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not read directory \"%s\": %m", source->path)));
-	}
-	PG_FINALLY();
-	{
-		closedir(dir);
-	}
-	PG_END_TRY();
-	list_sort(names, compare_names);
-	return names;
-}
-
 /* What is there instead, for an error's detail. */
 static char *
 describe_names(List *names)
@@ -217,11 +219,10 @@ describe_names(List *names)
 List *
 EfSourceFiles(EfSource *source, const char *kind_name)
 {
-	List *names = list_directory(source);
 	List *parts = NIL;
 	ListCell *cell;
 
-	foreach(cell, names)
+	foreach(cell, source->names)
 	{
 		const char *name = lfirst(cell);
 
@@ -233,13 +234,13 @@ EfSourceFiles(EfSource *source, const char *kind_name)
 					 errmsg("a %s file in \"%s\" has a name that is not valid text",
 							kind_name, source->path),
 					 errhint("Rename it.")));
-		parts = lappend(parts, lfirst(cell));
+		parts = lappend(parts, pstrdup(name)); /* to outlive the source */
 	}
 	if (parts == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FILE),
 				 errmsg("no %s file in \"%s\"", kind_name, source->path),
-				 errdetail("%s", describe_names(names)),
+				 errdetail("%s", describe_names(source->names)),
 				 errhint("Name it %s.csv, or %s_<part>.csv for parts; .tsv and .txt will do, and .gz or .zst after them.",
 						 kind_name, kind_name)));
 	return parts;

@@ -30,6 +30,7 @@ unpack_options(FunctionCallInfo fcinfo, EfOptions *options)
 	char **names;
 	char *modes;
 
+	/* cannot happen: it is being called */
 	if (!HeapTupleIsValid(proc))
 		elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
 	(void) get_func_arg_info(proc, &types, &names, &modes);

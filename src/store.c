@@ -346,6 +346,12 @@ bring_up_to_date(const char *table, const char *rows, const Column *columns, int
 										  0, NULL, NULL, NULL);
 }
 
+static int64
+written(const EfStoreCounts *counts)
+{
+	return counts->inserted + counts->updated + counts->deleted;
+}
+
 /*
  * Row security lets a statement pass over rows in silence. What the role does
  * not see is not its own; what it sees must be what the run derived.
@@ -358,7 +364,7 @@ check_row_security(Oid table, const char *name, const char *rows, const Column *
 	if (check_enable_rls(table, InvalidOid, true) != RLS_ENABLED)
 		return;
 	bring_up_to_date(name, rows, columns, n, true, &left);
-	if (left.inserted + left.updated + left.deleted > 0)
+	if (written(&left) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("row security keeps rows of table \"%s\" from being brought up to date",
@@ -383,12 +389,6 @@ has_guards(Oid table)
 	return guards;
 }
 
-static int64
-written(const EfStoreCounts *counts)
-{
-	return counts->inserted + counts->updated + counts->deleted;
-}
-
 /*
  * One of the tables, by the nrows rows in the named tuplestore. Where triggers
  * or rules may keep rows back, which is their good right, it is counted before
@@ -400,12 +400,15 @@ write_table(Oid schema, const char *table, const char *rows, int64 nrows, const 
 {
 	Oid relation = get_relname_relid(table, schema);
 	char *name = psprintf("%s.%s", quote_identifier(get_namespace_name(schema)), table);
-	bool guarded = !dry_run && has_guards(relation);
+	bool guarded = false;
 	EfStoreCounts todo;
 
 	if (!dry_run)
+	{
 		EfQueryRun(psprintf("LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE", name), 0, NULL,
 				   NULL, NULL);
+		guarded = has_guards(relation); /* under the lock, so that it stays true */
+	}
 	if (guarded)
 		bring_up_to_date(name, rows, columns, n, true, &todo);
 	bring_up_to_date(name, rows, columns, n, dry_run, counts);
@@ -426,22 +429,26 @@ EfStoreWrite(Oid schema, EfAggregate *aggregate, bool dry_run, EfStoreCounts *co
 	TupleDesc features_desc = make_desc(features_columns, FEATURES_COLUMNS);
 	TupleDesc compounds_desc = make_desc(compounds_columns, lengthof(compounds_columns));
 	Tuplestorestate *features = tuplestore_begin_heap(false, false, work_mem);
-	Tuplestorestate *compounds = tuplestore_begin_heap(false, false, work_mem);
+	Tuplestorestate *compounds;
 	EfStoreCounts unused;
 
 	EfStoreFill(aggregate, features_desc, features);
-	fill_compounds(aggregate, compounds_desc, compounds);
 	EfQueryRelation("eikon_new_features", features_desc, features,
 					tuplestore_tuple_count(features));
-	EfQueryRelation("eikon_new_compounds", compounds_desc, compounds,
-					tuplestore_tuple_count(compounds));
-
 	write_table(schema, "features", "eikon_new_features", tuplestore_tuple_count(features),
 				features_columns, FEATURES_COLUMNS, dry_run, counts);
+	tuplestore_end(features);
+
+	/* a dry run has nothing to tell of them */
+	if (dry_run)
+		return;
+	compounds = tuplestore_begin_heap(false, false, work_mem);
+	fill_compounds(aggregate, compounds_desc, compounds);
+	EfQueryRelation("eikon_new_compounds", compounds_desc, compounds,
+					tuplestore_tuple_count(compounds));
 	write_table(schema, "eikon_compounds", "eikon_new_compounds",
 				tuplestore_tuple_count(compounds), compounds_columns,
-				lengthof(compounds_columns), dry_run, &unused);
-	tuplestore_end(features);
+				lengthof(compounds_columns), false, &unused);
 	tuplestore_end(compounds);
 }
 
