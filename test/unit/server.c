@@ -27,12 +27,16 @@ typedef struct Context
 MemoryContext CurrentMemoryContext = NULL;
 MemoryContext TopMemoryContext = NULL;
 
-/* no cancels here */
+/* a pending interrupt is counted, and nothing is cancelled */
 volatile sig_atomic_t InterruptPending = false;
+
+size_t server_allocated;
+int server_interrupts;
 
 void
 ProcessInterrupts(void)
 {
+	server_interrupts++;
 }
 
 #define CHUNK_SIZE MAXALIGN(sizeof(Chunk))
@@ -44,6 +48,7 @@ MemoryContextAllocExtended(MemoryContext context, Size size, int flags)
 	Chunk *chunk = malloc(CHUNK_SIZE + size);
 
 	assert_non_null(chunk);
+	server_allocated += size;
 	chunk->context = owner;
 	chunk->previous = NULL;
 	chunk->next = owner->chunks;
@@ -207,6 +212,9 @@ server_begin(void)
 {
 	TopMemoryContext = AllocSetContextCreateInternal(NULL, "test", 0, 0, 0);
 	CurrentMemoryContext = TopMemoryContext;
+	InterruptPending = false;
+	server_allocated = 0;
+	server_interrupts = 0;
 }
 
 void

@@ -20,6 +20,10 @@
 extern void server_begin(void);
 extern void server_end(void);
 
+/* Bytes allocated, and checks for interrupts that found one, since server_begin(). */
+extern size_t server_allocated;
+extern int server_interrupts;
+
 /* Text that comes in pieces of a given size, for an EfReadFn. */
 typedef struct Pieces
 {

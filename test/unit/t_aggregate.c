@@ -10,6 +10,7 @@
 
 #include "aggregate.h"
 #include "aggregate_sum.h"
+#include "miscadmin.h"
 
 static uint64 seed = 1;
 
@@ -222,6 +223,35 @@ test_scale(void **state)
 	server_end();
 }
 
+/* One experiment may list millions of compounds: each is a chance to cancel. */
+static void
+test_interrupts(void **state)
+{
+	enum
+	{
+		LISTED = 1000
+	};
+	EfAggregate *aggregate;
+	EfFeatures f;
+	int64 ids[LISTED];
+
+	for (int i = 0; i < LISTED; i++)
+		ids[i] = LISTED - i;
+	server_begin();
+	aggregate = EfAggregateBegin(CurrentMemoryContext);
+	assert_true(add_user(aggregate, 1, ""));
+	InterruptPending = true;
+	assert_int_equal(add_experiment(aggregate, 1, 1, LISTED, ids, 0), EF_TAKEN);
+	assert_in_range(server_interrupts, LISTED, 10 * LISTED);
+
+	/* so is each comparison when the tied ones are sorted */
+	server_interrupts = 0;
+	assert_true(EfAggregateNext(aggregate, &f));
+	assert_int_equal(f.ntied, LISTED);
+	assert_in_range(server_interrupts, LISTED - 1, 100 * LISTED);
+	server_end();
+}
+
 /* --- sums --- */
 
 static double
@@ -334,6 +364,7 @@ main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_extreme_ids),
 		cmocka_unit_test(test_scale),
+		cmocka_unit_test(test_interrupts),
 		cmocka_unit_test(test_sum_exact),
 		cmocka_unit_test(test_sum_random),
 		cmocka_unit_test(test_sum_order),

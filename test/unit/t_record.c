@@ -8,6 +8,8 @@
 
 #include <csv.h>
 
+#include "miscadmin.h"
+
 #include "record.h"
 
 #define LIMIT 64
@@ -252,6 +254,37 @@ test_many_fields(void **state)
 	free(input);
 }
 
+/*
+ * A long value is not copied over and over while it grows, and can be
+ * cancelled between its lines.
+ */
+static void
+test_long_value(void **state)
+{
+	EfDialect dialect = {PLAIN};
+	const size_t n = 16 * 1024 * 1024;
+	char *input = malloc(n);
+	Pieces pieces = {input, n, 0, 100000};
+	EfRecordReader *reader;
+	EfRecord record;
+
+	for (size_t i = 0; i < n; i++)
+		input[i] = i % 1000 == 999 ? '\n' : 'a';
+	input[0] = '"';
+	input[n - 2] = '"';
+	input[n - 1] = '\n';
+	server_begin();
+	InterruptPending = true;
+	reader = EfRecordBegin(CurrentMemoryContext, &dialect, read_pieces, &pieces, 1, 0, n);
+	assert_true(EfRecordNext(reader, &record));
+	assert_int_equal(record.defect, EF_TAKEN);
+	assert_int_equal(record.fields[0].len, n - 3);
+	assert_in_range(server_allocated, n, 10 * n);
+	assert_in_range(server_interrupts, n / 1000, n);
+	server_end();
+	free(input);
+}
+
 /* --- against libcsv run in one piece --- */
 
 typedef struct Reference
@@ -355,16 +388,17 @@ test_random(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[lengthof(cases) + 5] = {
+	struct CMUnitTest tests[lengthof(cases) + 6] = {
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_position),
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_many_fields),
+		cmocka_unit_test(test_long_value),
 		cmocka_unit_test(test_random),
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
-		tests[i + 5] = (struct CMUnitTest){cases[i].name, test_case, NULL, NULL,
+		tests[i + 6] = (struct CMUnitTest){cases[i].name, test_case, NULL, NULL,
 										   unconstify(Case *, &cases[i])};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests_name("record", tests, NULL, NULL);
