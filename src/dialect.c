@@ -186,8 +186,8 @@ count_apostrophes(Trial *trial, const EfText *field)
 	trial->begun += begins;
 	trial->ended += ends;
 	trial->enclosed += begins && ends;
-	trial->doubled += begins && ends && strstr(field->data + 1, "''") != NULL &&
-					  strstr(field->data + 1, "''") < field->data + field->len - 2;
+	trial->doubled += begins && ends &&
+					  memmem(field->data + 1, field->len - 2, "''", 2) != NULL;
 }
 
 /* Reads the records after the header and notes how well they fit. */
@@ -216,9 +216,11 @@ try_records(const Question *question, Trial *trial)
 		}
 		for (int i = 0; i < record.nfields; i++)
 		{
-			trial->quoted += record.fields[i].data[0] == '"';
-			count_apostrophes(trial, &record.fields[i]);
-			tabbed |= record.fields[i].data[0] == '\t';
+			const EfText *field = &record.fields[i];
+
+			trial->quoted += field->len > 0 && field->data[0] == '"';
+			count_apostrophes(trial, field);
+			tabbed |= field->len > 0 && field->data[0] == '\t';
 		}
 		trial->tabbed += tabbed;
 		if (expected > 0)

@@ -22,6 +22,7 @@
 
 #include "miscadmin.h"
 #include "record.h"
+#include "record_regular.h"
 #include "utils/memutils.h"
 
 /* Bytes asked for at a time. */
@@ -77,10 +78,12 @@ struct EfRecordReader
 
 	int64 line; /* of the byte at begin */
 	int64 offset;
+	int64 limit;	 /* records from this offset on are not read */
 	size_t consumed; /* bytes and lines to step over at the next call */
 	int64 consumed_lines;
 	EfNewlineCounts newlines;
 
+	EfRegular regular;
 	struct csv_parser parser;
 	char *escaped; /* a line with its escapes replaced */
 	size_t escaped_capacity;
@@ -302,6 +305,7 @@ EfRecordBegin(MemoryContext parent, const EfDialect *dialect, EfReadFn read, voi
 	reader->max_record = max_record;
 	reader->line = line;
 	reader->offset = offset;
+	reader->limit = PG_INT64_MAX;
 	reader->next_lf.byte = '\n';
 	reader->next_cr.byte = '\r';
 
@@ -312,8 +316,15 @@ EfRecordBegin(MemoryContext parent, const EfDialect *dialect, EfReadFn read, voi
 	reader->fields_capacity = 16;
 	reader->starts = MemoryContextAllocZero(context,
 											sizeof(size_t) * reader->fields_capacity);
+	EfRegularBegin(&reader->regular, dialect, context);
 	parser_begin(reader);
 	return reader;
+}
+
+void
+EfRecordLimit(EfRecordReader *reader, int64 offset)
+{
+	reader->limit = offset;
 }
 
 void
@@ -357,6 +368,7 @@ refill(EfRecordReader *reader)
 {
 	size_t got;
 
+	EfRegularMoved(&reader->regular);
 	if (reader->begin > 0)
 	{
 		memmove(reader->buf, reader->buf + reader->begin, reader->end - reader->begin);
@@ -642,6 +654,69 @@ drop_long_line(EfRecordReader *reader)
 	reader->in_long_line = false;
 }
 
+void
+EfRecordSkipLine(EfRecordReader *reader)
+{
+	drop_long_line(reader);
+}
+
+static void
+set_raw(const EfRecordReader *reader, EfRecord *record, size_t len)
+{
+	record->raw = reader->buf + reader->begin;
+	record->raw_len = len;
+	while (record->raw_len > 0 && (record->raw[record->raw_len - 1] == '\n' ||
+								   record->raw[record->raw_len - 1] == '\r'))
+		record->raw_len--;
+}
+
+/*
+ * Reads the record at begin without libcsv, where that can be done: then *found
+ * says whether there is something in it.
+ */
+static bool
+read_regular(EfRecordReader *reader, EfRecord *record, bool *found)
+{
+	EfRegular *regular = &reader->regular;
+	const char *begin;
+	size_t len;
+	size_t newline;
+
+	if (!regular->enabled)
+		return false;
+	for (;;)
+	{
+		EfRegularity regularity;
+
+		begin = reader->buf + reader->begin;
+		regularity = EfRegularNext(regular, begin, reader->buf + reader->end);
+		if (regularity == EF_REGULAR)
+			break;
+		if (regularity == EF_IRREGULAR || reader->eof ||
+			reader->end - reader->begin > reader->max_record)
+			return false;
+		refill(reader);
+	}
+	len = (size_t) (regular->newline - begin);
+	newline = (size_t) (regular->after - regular->newline);
+	if (len > reader->max_record)
+		return false;
+
+	*found = !regular->empty;
+	if (*found || !EfIsBlankLine(begin, len))
+		count_newline(reader, begin, len + newline, newline);
+	reader->consumed = len + newline;
+	reader->consumed_lines = 1;
+	record->line = reader->line;
+	record->offset = reader->offset;
+	record->nfields = regular->nfields;
+	record->fields = regular->fields;
+	record->defect = EF_TAKEN;
+	record->raw_partial = false;
+	set_raw(reader, record, len);
+	return true;
+}
+
 bool
 EfRecordNext(EfRecordReader *reader, EfRecord *record)
 {
@@ -659,7 +734,16 @@ EfRecordNext(EfRecordReader *reader, EfRecord *record)
 		reader->consumed_lines = 0;
 		if (reader->in_long_line)
 			drop_long_line(reader);
+		if (reader->offset >= reader->limit)
+			return false;
 
+		if (read_regular(reader, record, &worth))
+		{
+			if (worth)
+				return true;
+			CHECK_FOR_INTERRUPTS();
+			continue;
+		}
 		found = find_line(reader, 0, &len, &newline);
 		if (found == LINE_NONE)
 			return false;
@@ -690,11 +774,7 @@ EfRecordNext(EfRecordReader *reader, EfRecord *record)
 		if (!worth)
 			continue;
 
-		record->raw = reader->buf + reader->begin;
-		record->raw_len = reader->consumed;
-		while (record->raw_len > 0 && (record->raw[record->raw_len - 1] == '\n' ||
-									   record->raw[record->raw_len - 1] == '\r'))
-			record->raw_len--;
+		set_raw(reader, record, reader->consumed);
 		return true;
 	}
 }

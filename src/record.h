@@ -2,9 +2,10 @@
  * record.h
  *		Bytes -> records, under a given dialect.
  *
- * libcsv is the authority on quoting. It is fed one physical line at a time,
- * which tells where each record starts and lets reading go on at the next
- * line after a malformed one: nothing after a bad line is lost.
+ * libcsv is the authority on quoting. Lines that are plainly regular do without
+ * it (record_regular.h). The others it is fed one at a time, which tells where
+ * each record starts and lets reading go on at the next line after a malformed
+ * one: nothing after a bad line is lost.
  */
 #ifndef EF_RECORD_H
 #define EF_RECORD_H
@@ -16,9 +17,9 @@ typedef struct EfRecord
 	int64 line;	  /* physical line on which it starts, from 1 */
 	int64 offset; /* byte at which that line starts, from 0 */
 	int nfields;
-	const EfText *fields; /* each followed by a NUL byte */
-	EfReason defect;	  /* EF_TAKEN, or why it is malformed */
-	const char *raw;	  /* as it stands in the file, no newline */
+	const EfText *fields;
+	EfReason defect; /* EF_TAKEN, or why it is malformed */
+	const char *raw; /* as it stands in the file, no newline */
 	size_t raw_len;
 	bool raw_partial; /* the line goes on after raw */
 } EfRecord;
@@ -48,6 +49,12 @@ extern EfRecordReader *EfRecordBegin(MemoryContext parent, const EfDialect *dial
  * valid until the next call.
  */
 extern bool EfRecordNext(EfRecordReader *reader, EfRecord *record);
+
+/* Reads no record that starts at that offset or later. */
+extern void EfRecordLimit(EfRecordReader *reader, int64 offset);
+
+/* Steps over the rest of a line, to begin in the middle of a file. */
+extern void EfRecordSkipLine(EfRecordReader *reader);
 
 /* Line and byte offset that follow the record returned last. */
 extern void EfRecordPosition(const EfRecordReader *reader, int64 *line, int64 *offset);

@@ -45,6 +45,19 @@ EfCastBigint(const char *s, size_t len, int64 *value)
 	if (s == end)
 		return EF_CAST_SYNTAX;
 
+	/* up to 18 digits are in range */
+	if (end - s <= 18)
+	{
+		for (; s < end; s++)
+		{
+			if (!is_digit(*s))
+				return EF_CAST_SYNTAX;
+			result = result * 10 + (*s - '0');
+		}
+		*value = negative ? -result : result;
+		return EF_CAST_OK;
+	}
+
 	/* counted downwards: the negative range is the larger one */
 	for (; s < end; s++)
 	{
@@ -89,16 +102,57 @@ is_decimal(const char *s, const char *end)
 	return true;
 }
 
+/*
+ * digits [. digits] of up to 15 digits in all. Both the digits and the power of
+ * ten are doubles exactly, so one division rounds correctly (W. D. Clinger, "How to
+ * Read Floating Point Numbers Accurately", 1990).
+ */
+static bool
+read_short_decimal(const char *s, const char *end, double *value)
+{
+	static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+	int64 digits = 0;
+	const char *point = NULL;
+
+	if (end - s > 16)
+		return false;
+	for (const char *c = s; c < end; c++)
+	{
+		if (is_digit(*c))
+			digits = digits * 10 + (*c - '0');
+		else if (*c == '.' && point == NULL)
+			point = c;
+		else
+			return false;
+	}
+	if (end - s - (point != NULL) < 1 || end - s - (point != NULL) > 15)
+		return false;
+	*value = (double) digits;
+	if (point != NULL)
+		*value /= powers[end - point - 1];
+	return true;
+}
+
 EfCast
 EfCastFloat8(const char *s, size_t len, double *value)
 {
+	char few[64];
+	char *copy = few;
+
 	trim(&s, &len);
+	if (read_short_decimal(s, s + len, value))
+		return EF_CAST_OK;
 	if (!is_decimal(s, s + len))
 		return EF_CAST_SYNTAX;
 
-	/* what follows is a blank or the NUL byte, where strtod stops */
+	if (len >= sizeof(few))
+		copy = palloc(len + 1);
+	memcpy(copy, s, len);
+	copy[len] = '\0';
 	errno = 0;
-	*value = strtod(s, NULL);
+	*value = strtod(copy, NULL);
+	if (copy != few)
+		pfree(copy);
 	if (errno == ERANGE && (*value == 0 || isinf(*value)))
 		return EF_CAST_RANGE;
 	return EF_CAST_OK;

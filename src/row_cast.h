@@ -2,7 +2,7 @@
  * row_cast.h
  *		Text -> bigint, float8, date, list of bigint.
  *
- * All take a value of len bytes followed by a NUL byte, blanks around it allowed.
+ * All take a value of len bytes, blanks around it allowed.
  */
 #ifndef EF_ROW_CAST_H
 #define EF_ROW_CAST_H
@@ -16,7 +16,7 @@ typedef enum EfCast
 
 extern EfCast EfCastBigint(const char *s, size_t len, int64 *value);
 
-/* Correctly rounded, by strtod. Finite numbers only, in decimal notation. */
+/* Correctly rounded. Finite numbers only, in decimal notation. */
 extern EfCast EfCastFloat8(const char *s, size_t len, double *value);
 
 /*
