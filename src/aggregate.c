@@ -2,9 +2,10 @@
  * aggregate.c
  *		Rows -> the features of each user.
  *
- * Ids are mapped to small dense numbers once: users to a slot in an array of
- * states, compounds to a number that the states count by. Texts, counts and
- * rows live in slabs (alloc below), so a row costs no palloc of its own.
+ * Few enough users are aggregated at a time that all of this stays in the
+ * processor's cache. The compounds of a user's experiments are listed as they
+ * come, in links of one cache line, and counted at the end, when one array
+ * of counts does for one user after the other.
  */
 #include "postgres.h"
 
@@ -12,9 +13,23 @@
 #include "aggregate_sum.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "pack.h"
+#include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
-#define SLAB_SIZE (1024 * 1024)
+#define SLAB_SIZE (256 * 1024)
+
+/* A user whose experiments list more compounds than that gets counts of his own. */
+#define LISTED_MOST 4096
+
+/* Tied compounds whose ids are less apart may be sorted by bits. */
+#define SORT_SPAN 4096
+
+/* So many users ahead, what will be needed is fetched into the cache. */
+#define AHEAD 4
+
+/* Ids up to so far apart are looked up in an array. */
+#define DIRECT_LEAST (64 * 1024)
 
 /*
  * Finalizer of splitmix64 (Steele, Lea, Flood 2014): spreads ids over a table.
@@ -49,34 +64,30 @@ typedef struct IdEntry
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-/*
- * A set of ids, 64 neighbours to an entry: dense ids take a quarter of a byte
- * each, ids all over the place 24 bytes.
- */
-typedef struct SeenEntry
-{
-	int64 word; /* id >> 6 */
-	uint64 bits;
-	char status;
-} SeenEntry;
+#define ST_SORT sort_ids
+#define ST_ELEMENT_TYPE int64
+#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
+#define ST_SCOPE static
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_DEFINE
+#define ST_DECLARE
+#include "lib/sort_template.h"
 
-#define SH_PREFIX seen
-#define SH_ELEMENT_TYPE SeenEntry
-#define SH_KEY_TYPE int64
-#define SH_KEY word
-#define SH_HASH_KEY(tb, key) hash_id((tb)->private_data, (key))
-#define SH_EQUAL(tb, a, b) ((a) == (b))
-#define SH_SCOPE static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
+/* Numbers of compounds, as they were listed. */
+#define LINK_NUMBERS 14
 
-/* How often a user's experiments list one compound. */
-typedef struct Count
+typedef struct Link
 {
-	uint32 number; /* of the compound, plus 1; 0 is an empty place */
-	uint32 count;
-} Count;
+	struct Link *next;
+	uint32 numbers[LINK_NUMBERS];
+} Link;
+
+/* How often each compound is listed, by its number. */
+typedef struct Counts
+{
+	uint32 room;
+	int64 counts[FLEXIBLE_ARRAY_MEMBER];
+} Counts;
 
 /* What is counted per user; nothing that is only carried along. */
 typedef struct UserState
@@ -84,77 +95,47 @@ typedef struct UserState
 	int64 experiments;
 	int64 timed; /* those with a run time */
 	EfSum run_time;
-	Count *counts; /* open addressing, capacity a power of two */
-	uint32 ncounts;
-	uint32 capacity;
+	Link *links;
+	uint32 nlisted; /* in links */
+	Counts *counts; /* in place of links, when there are many */
 } UserState;
 
 struct EfAggregate
 {
 	MemoryContext context;
-	char *slab;
+	MemoryContext reset; /* what goes at EfAggregateReset, but the slabs */
+	void *seed;
+
+	/* memory for links, used again after a reset */
+	char **slabs;
+	uint32 slabs_room;
+	uint32 nslabs;
+	uint32 slab; /* the one in use */
 	size_t slab_left;
+	Link *free_links;
 
-	idmap_hash *user_numbers;
 	UserState *states;
-	EfUser *users;
+	const char **users; /* packed */
 	uint32 nusers;
-	uint32 users_capacity;
+	uint32 next_user;
 
-	idmap_hash *compound_numbers;
-	EfCompound *compounds; /* the known ones first, then the unknown */
+	/* id -> number + 1 for ids from direct_min on, idmap for others */
+	uint32 *direct;
+	int64 direct_min;
+	uint64 direct_span;
+	idmap_hash *numbers;
+	EfCompound *compounds; /* by number; the known ones first, then the unknown */
 	uint32 ncompounds;
 	uint32 nknown;
-	uint32 compounds_capacity;
+	uint32 compounds_room;
 
-	seen_hash *seen; /* experiment ids */
-	int64 experiments;
-
-	bool sorted;
-	uint32 *order; /* users by ascending id */
-	uint32 next_user;
-	uint32 next_compound;
+	int64 *counts; /* by number; all 0 but while a user is counted */
+	uint32 counts_room;
 	int64 *tied;
-	uint32 tied_capacity;
+	size_t tied_room;
 };
 
-/* Zeroed memory that lives as long as the aggregate. */
-static void *
-alloc(EfAggregate *aggregate, size_t size)
-{
-	void *at;
-
-	size = MAXALIGN(size);
-	if (size > SLAB_SIZE / 16)
-		return MemoryContextAllocExtended(aggregate->context, size,
-										  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	if (size > aggregate->slab_left)
-	{
-		aggregate->slab = MemoryContextAllocZero(aggregate->context, SLAB_SIZE);
-		aggregate->slab_left = SLAB_SIZE;
-	}
-	at = aggregate->slab;
-	aggregate->slab += size;
-	aggregate->slab_left -= size;
-	return at;
-}
-
-static EfText
-copy_text(EfAggregate *aggregate, EfText text)
-{
-	EfText copy = {NULL, text.len};
-
-	if (text.data != NULL)
-	{
-		char *data = alloc(aggregate, text.len + 1);
-
-		memcpy(data, text.data, text.len);
-		copy.data = data;
-	}
-	return copy;
-}
-
-/* Makes room for one more element of an array. */
+/* Makes room for one more element of an array; returns it. */
 static void *
 room(EfAggregate *aggregate, void *array, size_t element, uint32 used, uint32 *capacity)
 {
@@ -165,7 +146,7 @@ room(EfAggregate *aggregate, void *array, size_t element, uint32 used, uint32 *c
 	if (used > PG_UINT32_MAX / 2 - 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("more than %u users or compounds", PG_UINT32_MAX / 2)));
+				 errmsg("more than %u compounds", PG_UINT32_MAX / 2)));
 	*capacity = used == 0 ? 1024 : used * 2;
 	new = MemoryContextAllocExtended(aggregate->context, element * *capacity, MCXT_ALLOC_HUGE);
 	if (array != NULL)
@@ -177,18 +158,21 @@ room(EfAggregate *aggregate, void *array, size_t element, uint32 used, uint32 *c
 }
 
 EfAggregate *
-EfAggregateBegin(MemoryContext parent)
+EfAggregateBegin(MemoryContext parent, uint32 nusers)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "eikon_features aggregate",
 												  ALLOCSET_DEFAULT_SIZES);
 	EfAggregate *aggregate = MemoryContextAllocZero(context, sizeof(EfAggregate));
-	void *seed;
 
 	aggregate->context = context;
-	seed = (void *) (uintptr_t) pg_prng_uint64(&pg_global_prng_state);
-	aggregate->user_numbers = idmap_create(context, 1024, seed);
-	aggregate->compound_numbers = idmap_create(context, 1024, seed);
-	aggregate->seen = seen_create(context, 1024, seed);
+	aggregate->reset = AllocSetContextCreate(context, "eikon_features users",
+											 ALLOCSET_DEFAULT_SIZES);
+	aggregate->seed = (void *) (uintptr_t) pg_prng_uint64(&pg_global_prng_state);
+	aggregate->numbers = idmap_create(context, 64, aggregate->seed);
+	aggregate->states = MemoryContextAllocExtended(context, sizeof(UserState) * Max(nusers, 1),
+												   MCXT_ALLOC_HUGE);
+	aggregate->users = MemoryContextAllocExtended(context, sizeof(char *) * Max(nusers, 1),
+												  MCXT_ALLOC_HUGE);
 	return aggregate;
 }
 
@@ -198,269 +182,425 @@ EfAggregateEnd(EfAggregate *aggregate)
 	MemoryContextDelete(aggregate->context);
 }
 
-bool
-EfAggregateUser(EfAggregate *aggregate, const EfUser *user)
+void
+EfAggregateReset(EfAggregate *aggregate, uint32 nusers)
 {
-	bool found;
-	IdEntry *entry = idmap_insert(aggregate->user_numbers, user->user_id, &found);
-	uint32 capacity = aggregate->users_capacity;
-	uint32 number = aggregate->nusers;
-	EfUser *copy;
-
-	if (found)
-		return false;
-	entry->number = number;
-	aggregate->users = room(aggregate, aggregate->users, sizeof(EfUser), number, &capacity);
-	aggregate->states = room(aggregate, aggregate->states, sizeof(UserState), number,
-							 &aggregate->users_capacity);
-	copy = &aggregate->users[number];
-	*copy = *user;
-	copy->name = copy_text(aggregate, user->name);
-	copy->email = copy_text(aggregate, user->email);
-	memset(&aggregate->states[number], 0, sizeof(UserState));
-	aggregate->nusers++;
-	return true;
+	MemoryContextReset(aggregate->reset);
+	aggregate->slab = 0;
+	aggregate->slab_left = aggregate->nslabs > 0 ? SLAB_SIZE : 0;
+	aggregate->free_links = NULL;
+	aggregate->nusers = nusers;
+	aggregate->next_user = 0;
+	memset(aggregate->states, 0, sizeof(UserState) * nusers);
 }
 
-static EfCompound *
-add_compound(EfAggregate *aggregate, IdEntry *entry)
+/* --- compounds --- */
+
+static uint32
+add_compound(EfAggregate *aggregate, int64 id)
 {
 	EfCompound *compound;
 
-	entry->number = aggregate->ncompounds;
 	aggregate->compounds = room(aggregate, aggregate->compounds, sizeof(EfCompound),
-								aggregate->ncompounds, &aggregate->compounds_capacity);
-	compound = &aggregate->compounds[aggregate->ncompounds++];
+								aggregate->ncompounds, &aggregate->compounds_room);
+	compound = &aggregate->compounds[aggregate->ncompounds];
 	memset(compound, 0, sizeof(*compound));
-	compound->compound_id = entry->id;
-	return compound;
+	compound->compound_id = id;
+	return aggregate->ncompounds++;
 }
 
-bool
+void
 EfAggregateCompound(EfAggregate *aggregate, const EfCompound *compound)
 {
-	bool found;
-	IdEntry *entry = idmap_insert(aggregate->compound_numbers, compound->compound_id, &found);
-	EfCompound *copy;
+	uint32 number;
 
-	Assert(aggregate->nknown == aggregate->ncompounds);
-	if (found)
-		return false;
-	copy = add_compound(aggregate, entry);
-	copy->name = copy_text(aggregate, compound->name);
-	copy->structure = copy_text(aggregate, compound->structure);
+	Assert(aggregate->nknown == aggregate->ncompounds && aggregate->direct == NULL);
+	number = add_compound(aggregate, compound->compound_id);
+	aggregate->compounds[number] = *compound;
 	aggregate->nknown++;
-	return true;
 }
 
-/* Adds id to the set of experiment ids; false when it is there already. */
-static bool
-mark_seen(EfAggregate *aggregate, int64 id)
+/* Makes the known compounds' ids known by number. */
+static void
+index_compounds(EfAggregate *aggregate)
+{
+	int64 min = 0;
+	int64 max = 0;
+
+	for (uint32 i = 0; i < aggregate->nknown; i++)
+	{
+		int64 id = aggregate->compounds[i].compound_id;
+
+		min = i == 0 ? id : Min(min, id);
+		max = i == 0 ? id : Max(max, id);
+	}
+	aggregate->direct_min = min;
+	aggregate->direct_span = Min((uint64) max - (uint64) min,
+								 Max(DIRECT_LEAST, 4 * (uint64) aggregate->nknown));
+	aggregate->direct = MemoryContextAllocExtended(aggregate->context,
+												   sizeof(uint32) * (aggregate->direct_span + 1),
+												   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (uint32 i = 0; i < aggregate->nknown; i++)
+	{
+		int64 id = aggregate->compounds[i].compound_id;
+		uint64 at = (uint64) id - (uint64) min;
+		bool found;
+
+		if (at <= aggregate->direct_span)
+			aggregate->direct[at] = i + 1;
+		else
+			idmap_insert(aggregate->numbers, id, &found)->number = i;
+	}
+}
+
+static uint32
+number_by_hash(EfAggregate *aggregate, int64 id)
 {
 	bool found;
-	SeenEntry *entry = seen_insert(aggregate->seen, id >> 6, &found);
-	uint64 bit = UINT64CONST(1) << (id & 63);
+	IdEntry *entry = idmap_insert(aggregate->numbers, id, &found);
 
 	if (!found)
-		entry->bits = 0;
-	if (entry->bits & bit)
-		return false;
-	entry->bits |= bit;
-	return true;
+		entry->number = add_compound(aggregate, id);
+	return entry->number;
 }
 
-/* The place of a compound among a user's counts, perhaps still empty. */
-static Count *
-find_count(Count *counts, uint32 capacity, uint32 number)
+/* The number of a compound, which may be a new one. */
+static inline uint32
+number_of(EfAggregate *aggregate, int64 id)
 {
-	uint32 at = (uint32) ((number * UINT64CONST(0x9e3779b97f4a7c15)) >> 32) & (capacity - 1);
+	uint64 at = (uint64) id - (uint64) aggregate->direct_min;
 
-	while (counts[at].number != 0 && counts[at].number != number)
-		at = (at + 1) & (capacity - 1);
-	return &counts[at];
+	if (unlikely(at > aggregate->direct_span))
+		return number_by_hash(aggregate, id);
+	if (unlikely(aggregate->direct[at] == 0))
+		aggregate->direct[at] = add_compound(aggregate, id) + 1;
+	return aggregate->direct[at] - 1;
 }
 
-static void
-grow_counts(EfAggregate *aggregate, UserState *state)
+int64 *
+EfAggregateUnknownCompounds(const EfAggregate *aggregate, uint32 *n)
 {
-	uint32 capacity = state->capacity == 0 ? 4 : state->capacity * 2;
-	Count *counts = alloc(aggregate, sizeof(Count) * capacity);
+	int64 *ids = palloc_extended(sizeof(int64) * (aggregate->ncompounds + 1), MCXT_ALLOC_HUGE);
 
-	for (uint32 i = 0; i < state->capacity; i++)
-		if (state->counts[i].number != 0)
-			*find_count(counts, capacity, state->counts[i].number) = state->counts[i];
-	if (state->capacity * sizeof(Count) > SLAB_SIZE / 16)
-		pfree(state->counts);
-	state->counts = counts;
-	state->capacity = capacity;
+	*n = aggregate->ncompounds - aggregate->nknown;
+	for (uint32 i = 0; i < *n; i++)
+		ids[i] = aggregate->compounds[aggregate->nknown + i].compound_id;
+	return ids;
 }
 
-static void
-count_compound(EfAggregate *aggregate, UserState *state, int64 compound_id)
-{
-	bool found;
-	IdEntry *entry = idmap_insert(aggregate->compound_numbers, compound_id, &found);
-	Count *count;
+/* --- users and experiments --- */
 
-	if (!found)
-		(void) add_compound(aggregate, entry);
-	if (state->ncounts >= state->capacity / 4 * 3)
-		grow_counts(aggregate, state);
-	count = find_count(state->counts, state->capacity, entry->number + 1);
-	if (count->number == 0)
+const char *
+EfAggregateUser(EfAggregate *aggregate, uint32 number, const char *packed)
+{
+	EfUser user;
+
+	Assert(number < aggregate->nusers);
+	aggregate->users[number] = packed;
+	return EfUnpackUser(packed, &user);
+}
+
+static Link *
+new_link(EfAggregate *aggregate)
+{
+	Link *link = aggregate->free_links;
+
+	if (link != NULL)
 	{
-		count->number = entry->number + 1;
-		state->ncounts++;
+		aggregate->free_links = link->next;
+		return link;
 	}
-	if (count->count == PG_UINT32_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a user's experiments list compound " INT64_FORMAT
-						" more than %u times",
-						compound_id, PG_UINT32_MAX)));
-	count->count++;
-}
-
-EfReason
-EfAggregateExperiment(EfAggregate *aggregate, const EfExperiment *experiment)
-{
-	IdEntry *user = idmap_lookup(aggregate->user_numbers, experiment->user_id);
-	UserState *state;
-
-	if (user == NULL)
-		return EF_UNKNOWN_USER;
-	if (!mark_seen(aggregate, experiment->experiment_id))
-		return EF_DUPLICATE_KEY;
-
-	state = &aggregate->states[user->number];
-	state->experiments++;
-	aggregate->experiments++;
-	if (experiment->has_run_time)
-	{
-		state->timed++;
-		EfSumAdd(&state->run_time, experiment->run_time, aggregate->context);
-	}
-	for (int i = 0; i < experiment->ncompounds; i++)
+	if (aggregate->slab_left < sizeof(Link))
 	{
 		CHECK_FOR_INTERRUPTS();
-		count_compound(aggregate, state, experiment->compound_ids[i]);
+		if (aggregate->nslabs > 0)
+			aggregate->slab++;
+		if (aggregate->slab == aggregate->nslabs)
+		{
+			aggregate->slabs = room(aggregate, aggregate->slabs, sizeof(char *),
+									aggregate->nslabs, &aggregate->slabs_room);
+			aggregate->slabs[aggregate->nslabs++] =
+				MemoryContextAlloc(aggregate->context, SLAB_SIZE);
+		}
+		aggregate->slab_left = SLAB_SIZE;
 	}
-	return EF_TAKEN;
+	aggregate->slab_left -= sizeof(Link);
+	return (Link *) (aggregate->slabs[aggregate->slab] + aggregate->slab_left);
 }
 
-int64
-EfAggregateUnknownCompounds(const EfAggregate *aggregate)
+static Counts *
+grow_counts(EfAggregate *aggregate, Counts *old, uint32 least)
 {
-	return (int64) aggregate->ncompounds - aggregate->nknown;
-}
+	uint32 capacity = Max(least, aggregate->ncompounds) * 2;
+	Counts *new = MemoryContextAllocExtended(aggregate->reset,
+											 offsetof(Counts, counts) + sizeof(int64) * capacity,
+											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
-int64
-EfAggregateUsers(const EfAggregate *aggregate)
-{
-	return aggregate->nusers;
-}
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	CHECK_FOR_INTERRUPTS();
-	return x < y ? -1 : x > y;
-}
-
-static int
-compare_users(const void *a, const void *b, void *arg)
-{
-	const EfUser *users = arg;
-	int64 x = users[*(const uint32 *) a].user_id;
-	int64 y = users[*(const uint32 *) b].user_id;
-
-	/* millions of users take seconds, and qsort can be left at any time */
-	CHECK_FOR_INTERRUPTS();
-	return x < y ? -1 : x > y;
+	new->room = capacity;
+	if (old != NULL)
+	{
+		memcpy(new->counts, old->counts, sizeof(int64) * old->room);
+		pfree(old);
+	}
+	return new;
 }
 
 static void
-sort_users(EfAggregate *aggregate)
+count_one(EfAggregate *aggregate, UserState *state, uint32 number)
 {
-	bool ascending = true;
+	if (number >= state->counts->room)
+		state->counts = grow_counts(aggregate, state->counts, number + 1);
+	state->counts->counts[number]++;
+}
 
-	aggregate->order = MemoryContextAllocExtended(aggregate->context,
-												  sizeof(uint32) * Max(aggregate->nusers, 1),
-												  MCXT_ALLOC_HUGE);
-	for (uint32 i = 0; i < aggregate->nusers; i++)
+/* Numbers in the first link of nlisted; the others are full. */
+static inline uint32
+in_first(uint32 nlisted)
+{
+	return (nlisted - 1) % LINK_NUMBERS + 1;
+}
+
+/* Replaces a user's long list by counts. */
+static void
+count_list(EfAggregate *aggregate, UserState *state)
+{
+	uint32 n = in_first(state->nlisted);
+
+	state->counts = grow_counts(aggregate, NULL, 1);
+	while (state->links != NULL)
 	{
-		aggregate->order[i] = i;
-		if (i > 0 && aggregate->users[i].user_id < aggregate->users[i - 1].user_id)
-			ascending = false;
+		Link *link = state->links;
+
+		for (uint32 i = 0; i < n; i++)
+			count_one(aggregate, state, link->numbers[i]);
+		n = LINK_NUMBERS;
+		state->links = link->next;
+		link->next = aggregate->free_links;
+		aggregate->free_links = link;
 	}
-	if (!ascending)
-		qsort_arg(aggregate->order, aggregate->nusers, sizeof(uint32), compare_users,
-				  aggregate->users);
-	aggregate->sorted = true;
+	state->nlisted = 0;
+}
+
+static inline void
+list_compound(EfAggregate *aggregate, UserState *state, int64 id)
+{
+	uint32 number = number_of(aggregate, id);
+	uint32 at;
+
+	if (unlikely(state->counts != NULL))
+	{
+		count_one(aggregate, state, number);
+		return;
+	}
+	at = state->nlisted++ % LINK_NUMBERS;
+	if (at == 0)
+	{
+		Link *link = new_link(aggregate);
+
+		link->next = state->links;
+		state->links = link;
+	}
+	state->links->numbers[at] = number;
+	if (unlikely(state->nlisted % LISTED_MOST == 0) && state->nlisted >= aggregate->ncompounds)
+		count_list(aggregate, state);
+}
+
+void
+EfAggregateExperiments(EfAggregate *aggregate, const char *packed, size_t len)
+{
+	const char *end = packed + len;
+
+	if (aggregate->direct == NULL)
+		index_compounds(aggregate);
+	while (packed < end)
+	{
+		uint64 number;
+		uint64 compounds;
+		UserState *state;
+
+		packed = EfGetVarint(packed, &number);
+		packed = EfGetVarint(packed, &compounds);
+		state = &aggregate->states[number];
+		state->experiments++;
+		if (compounds & 1)
+		{
+			double run_time;
+
+			memcpy(&run_time, packed, sizeof(double));
+			packed += sizeof(double);
+			state->timed++;
+			EfSumAdd(&state->run_time, run_time, aggregate->reset);
+		}
+		for (compounds >>= 1; compounds > 0; compounds--)
+		{
+			uint64 id;
+
+			packed = EfGetVarint(packed, &id);
+			list_compound(aggregate, state, EfUnzigzag(id));
+		}
+	}
+}
+
+/* --- features --- */
+
+static void
+make_room_for_counts(EfAggregate *aggregate)
+{
+	aggregate->counts_room = aggregate->compounds_room;
+	if (aggregate->counts != NULL)
+		pfree(aggregate->counts);
+	aggregate->counts = MemoryContextAllocExtended(aggregate->context,
+												   sizeof(int64) * aggregate->counts_room,
+												   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
+/* Makes room for n tied compounds. */
+static void
+make_room_for_tied(EfAggregate *aggregate, size_t n)
+{
+	if (n <= aggregate->tied_room)
+		return;
+	if (aggregate->tied != NULL)
+		pfree(aggregate->tied);
+	aggregate->tied = NULL;
+	aggregate->tied_room = 0;
+	aggregate->tied = MemoryContextAllocExtended(aggregate->context, sizeof(int64) * n * 2,
+												 MCXT_ALLOC_HUGE);
+	aggregate->tied_room = n * 2;
+}
+
+/*
+ * The compounds listed most often are put in tied; returns how often they are. An
+ * id is written before it is known to be one of them, which spares a branch that
+ * cannot be foreseen.
+ */
+static int64
+find_most_in_list(EfAggregate *aggregate, const UserState *state, uint32 *ntied)
+{
+	int64 *counts;
+	int64 *tied;
+	int64 most = 0;
+	uint32 n = in_first(state->nlisted);
+
+	if (aggregate->counts_room < aggregate->ncompounds)
+		make_room_for_counts(aggregate);
+	make_room_for_tied(aggregate, state->nlisted);
+	counts = aggregate->counts;
+	tied = aggregate->tied;
+	for (const Link *link = state->links; link != NULL; link = link->next, n = LINK_NUMBERS)
+	{
+		for (uint32 i = 0; i < n; i++)
+		{
+			int64 count = ++counts[link->numbers[i]];
+
+			most = Max(most, count);
+		}
+	}
+	n = in_first(state->nlisted);
+	for (const Link *link = state->links; link != NULL; link = link->next, n = LINK_NUMBERS)
+	{
+		for (uint32 i = 0; i < n; i++)
+		{
+			uint32 number = link->numbers[i];
+
+			tied[*ntied] = aggregate->compounds[number].compound_id;
+			*ntied += counts[number] == most;
+			counts[number] = 0;
+		}
+	}
+	return most;
+}
+
+static int64
+find_most_in_counts(EfAggregate *aggregate, const Counts *counts, uint32 *ntied)
+{
+	int64 most = 0;
+
+	make_room_for_tied(aggregate, counts->room);
+	for (uint32 i = 0; i < counts->room; i++)
+		most = Max(most, counts->counts[i]);
+	for (uint32 i = 0; i < counts->room; i++)
+		if (counts->counts[i] == most)
+			aggregate->tied[(*ntied)++] = aggregate->compounds[i].compound_id;
+	return most;
+}
+
+/*
+ * Ascending. Ids that lie near each other are sorted by setting a bit for each and
+ * reading the bits in order, which takes no comparisons.
+ */
+static void
+sort_tied(int64 *ids, uint32 n)
+{
+	uint64 bits[SORT_SPAN / 64];
+	int64 min = ids[0];
+	int64 max = ids[0];
+	uint64 span;
+	uint32 to = 0;
+
+	for (uint32 i = 1; i < n; i++)
+	{
+		min = Min(min, ids[i]);
+		max = Max(max, ids[i]);
+	}
+	span = (uint64) max - (uint64) min;
+	if (span >= SORT_SPAN || span / 64 > n)
+	{
+		sort_ids(ids, n);
+		return;
+	}
+	memset(bits, 0, sizeof(uint64) * (span / 64 + 1));
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint64 at = (uint64) ids[i] - (uint64) min;
+
+		bits[at / 64] |= UINT64CONST(1) << (at % 64);
+	}
+	for (uint64 i = 0; i <= span / 64; i++)
+		for (uint64 word = bits[i]; word != 0; word &= word - 1)
+			ids[to++] = min + (int64) (i * 64) + pg_rightmost_one_pos64(word);
 }
 
 /* Finds the compounds that the user's experiments list most often. */
 static void
 find_most_common(EfAggregate *aggregate, const UserState *state, EfFeatures *features)
 {
-	uint32 most = 0;
 	uint32 ntied = 0;
 
-	for (uint32 i = 0; i < state->capacity; i++)
-		most = Max(most, state->counts[i].count);
-	features->count = most;
+	features->count = 0;
 	features->ntied = 0;
 	features->compound = NULL;
-	if (most == 0)
+	if (state->counts != NULL)
+		features->count = find_most_in_counts(aggregate, state->counts, &ntied);
+	else if (state->links != NULL)
+		features->count = find_most_in_list(aggregate, state, &ntied);
+	if (ntied == 0)
 		return;
-
-	if (aggregate->tied_capacity < state->ncounts)
-	{
-		if (aggregate->tied != NULL)
-			pfree(aggregate->tied);
-		aggregate->tied = NULL;
-		aggregate->tied_capacity = 0;
-		aggregate->tied = MemoryContextAllocExtended(aggregate->context,
-													 sizeof(int64) * state->capacity,
-													 MCXT_ALLOC_HUGE);
-		aggregate->tied_capacity = state->capacity;
-	}
-	for (uint32 i = 0; i < state->capacity; i++)
-	{
-		const EfCompound *compound;
-
-		if (state->counts[i].count != most)
-			continue;
-		compound = &aggregate->compounds[state->counts[i].number - 1];
-		aggregate->tied[ntied++] = compound->compound_id;
-		if (features->compound == NULL ||
-			compound->compound_id < features->compound->compound_id)
-			features->compound = compound;
-	}
-	qsort(aggregate->tied, ntied, sizeof(int64), compare_ids);
+	if (ntied > 1)
+		sort_tied(aggregate->tied, ntied);
 	features->tied = aggregate->tied;
 	features->ntied = (int) ntied;
+	features->compound = &aggregate->compounds[number_of(aggregate, aggregate->tied[0])];
 }
 
 bool
-EfAggregateNext(EfAggregate *aggregate, EfFeatures *features)
+EfAggregateNext(EfAggregate *aggregate, const EfTotals *totals, EfFeatures *features)
 {
 	const UserState *state;
 
-	if (!aggregate->sorted)
-		sort_users(aggregate);
 	if (aggregate->next_user == aggregate->nusers)
 		return false;
-
-	features->user = aggregate->users[aggregate->order[aggregate->next_user]];
-	state = &aggregate->states[aggregate->order[aggregate->next_user++]];
+	(void) EfUnpackUser(aggregate->users[aggregate->next_user], &features->user);
+	state = &aggregate->states[aggregate->next_user++];
+	if (aggregate->next_user + AHEAD < aggregate->nusers)
+	{
+		__builtin_prefetch(aggregate->states[aggregate->next_user + AHEAD].links);
+		__builtin_prefetch(aggregate->users[aggregate->next_user + AHEAD]);
+	}
 	features->experiments = state->experiments;
-	features->avg_experiments = (double) aggregate->experiments / (double) aggregate->nusers;
-	features->experiments_pct = aggregate->experiments == 0 ? 0 :
-															  (double) state->experiments / (double) aggregate->experiments;
+	features->avg_experiments = (double) totals->experiments / (double) totals->users;
+	features->experiments_pct =
+		totals->experiments == 0 ? 0 : (double) state->experiments / (double) totals->experiments;
 	features->has_run_time = state->timed > 0;
 	if (features->has_run_time)
 	{
@@ -468,14 +608,5 @@ EfAggregateNext(EfAggregate *aggregate, EfFeatures *features)
 		features->avg_run_time = features->total_run_time / (double) state->timed;
 	}
 	find_most_common(aggregate, state, features);
-	return true;
-}
-
-bool
-EfAggregateNextCompound(EfAggregate *aggregate, EfCompound *compound)
-{
-	if (aggregate->next_compound == aggregate->nknown)
-		return false;
-	*compound = aggregate->compounds[aggregate->next_compound++];
 	return true;
 }

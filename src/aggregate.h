@@ -3,7 +3,7 @@
  *		Rows -> the features of each user. Pure: no SPI, no files, no errors
  *		but out of memory and the limits named below.
  *
- * Users and compounds first, then experiments. The features do not depend on
+ * Compounds first, then users, then experiments. The features do not depend on
  * the order in which experiments come, to the last bit of every sum.
  */
 #ifndef EF_AGGREGATE_H
@@ -27,28 +27,44 @@ typedef struct EfFeatures
 	const EfCompound *compound; /* tied[0]; its texts are NULL where unknown */
 } EfFeatures;
 
+/* What the features of every user refer to. */
+typedef struct EfTotals
+{
+	int64 users;
+	int64 experiments;
+} EfTotals;
+
 typedef struct EfAggregate EfAggregate;
 
-/* Memory is allocated below parent. */
-extern EfAggregate *EfAggregateBegin(MemoryContext parent);
+/*
+ * Begins to aggregate up to nusers users at a time, which bear the numbers from
+ * 0 on. Memory is allocated below parent.
+ */
+extern EfAggregate *EfAggregateBegin(MemoryContext parent, uint32 nusers);
 
-/* Texts are copied. False: the id was there before, and nothing changed. */
-extern bool EfAggregateUser(EfAggregate *aggregate, const EfUser *user);
-extern bool EfAggregateCompound(EfAggregate *aggregate, const EfCompound *compound);
+/* A known compound, one that did not come before. Its texts must stay. */
+extern void EfAggregateCompound(EfAggregate *aggregate, const EfCompound *compound);
 
-/* EF_TAKEN; else EF_UNKNOWN_USER or EF_DUPLICATE_KEY, and nothing changed. */
-extern EfReason EfAggregateExperiment(EfAggregate *aggregate, const EfExperiment *experiment);
+/*
+ * Forgets the users and their experiments, but not the compounds; then there
+ * are nusers users, each of which is to be given once.
+ */
+extern void EfAggregateReset(EfAggregate *aggregate, uint32 nusers);
 
-/* Distinct compound ids that experiments list and no compound row had. */
-extern int64 EfAggregateUnknownCompounds(const EfAggregate *aggregate);
+/* The packed user must stay; returns what follows it. */
+extern const char *EfAggregateUser(EfAggregate *aggregate, uint32 number, const char *packed);
 
-extern int64 EfAggregateUsers(const EfAggregate *aggregate);
+/*
+ * Packed experiments. They may come in any order and from any number of places: to
+ * add what two processes packed is to merge them.
+ */
+extern void EfAggregateExperiments(EfAggregate *aggregate, const char *packed, size_t len);
 
-/* The features, one user at a time by ascending id; false after the last. */
-extern bool EfAggregateNext(EfAggregate *aggregate, EfFeatures *features);
+/* Compound ids that experiments list and no known compound has, and how many. */
+extern int64 *EfAggregateUnknownCompounds(const EfAggregate *aggregate, uint32 *n);
 
-/* The known compounds, in the order in which they came; false after the last. */
-extern bool EfAggregateNextCompound(EfAggregate *aggregate, EfCompound *compound);
+/* The features of the users, by their number; false after the last. */
+extern bool EfAggregateNext(EfAggregate *aggregate, const EfTotals *totals, EfFeatures *features);
 
 extern void EfAggregateEnd(EfAggregate *aggregate);
 

@@ -22,4 +22,30 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/*
+ * Which indexes a written row must be added to: since 16 it may be only those that
+ * summarize. For files that include access/tableam.h and executor/executor.h.
+ */
+#if PG_VERSION_NUM >= 160000
+#define EfIndexes TU_UpdateIndexes
+#define EF_NO_INDEXES TU_None
+#define EF_ALL_INDEXES TU_All
+#define EfInsertIndexTuples(result, slot, estate, update, indexes)        \
+	ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL, \
+						  (indexes) == TU_Summarizing)
+#else
+#define EfIndexes bool
+#define EF_NO_INDEXES false
+#define EF_ALL_INDEXES true
+#define EfInsertIndexTuples(result, slot, estate, update, indexes) \
+	ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL)
+#endif
+
+/* 18 counts the searches of an index scan, if asked */
+#if PG_VERSION_NUM >= 180000
+#define EfBeginIndexScan(table, index, snapshot) index_beginscan(table, index, snapshot, NULL, 0, 0)
+#else
+#define EfBeginIndexScan(table, index, snapshot) index_beginscan(table, index, snapshot, 0, 0)
+#endif
+
 #endif /* EF_COMPAT_H */

@@ -1,297 +1,235 @@
 /*
  * pipeline.c
- *		Wires the stages.
+ *		Wires the stages: what the leader of a team does.
  *
- *	EfFileRead -> sample -> EfDialectDetect
- *	         `-> EfRecordNext -> EfRowParse -> EfAggregateUser
- *	                       |             |     EfAggregateCompound
- *	                       |             |     EfAggregateExperiment
- *	                       `-------------`--------`-> reject
+ *	for each kind	EfDetectFiles -> EfReadKind, with the job of reading
+ *	users			ranks of their ids -> partitions -> the job of scattering
+ *	at the end		the job of deriving -> tuples
  *
  * No stage knows the next one: each takes a function to read from or is given
- * what the one before it made. Memory of a record's values is reset with each
- * record. What is being read is in the context of every error.
+ * what the one before it made. pipeline_shared.h says what the jobs are.
  */
 #include "postgres.h"
 
-#include "encoding.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
-#include "pipeline.h"
+#include "pack.h"
+#include "pipeline_shared.h"
 #include "portability/instr_time.h"
-#include "row.h"
-#include "source.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-/* How much of a file its dialect is detected from. */
-#define SAMPLE_SIZE (256 * 1024)
+/* Text for which one more worker is worth its start. */
+#define WORKER_BYTES (8 * 1024 * 1024)
 
-static int max_line_size = 2048;
+/* A partition has about so much of packed experiments, and at most so many users. */
+#define PARTITION_BYTES (768 * 1024)
+#define PARTITION_USERS (16 * 1024)
+#define PARTITIONS_MOST 1024
+
+static int pool_size = 512 * 1024;
 
 void
 EfPipelineInit(void)
 {
+	static const EfJobFn jobs[] = {
+		[EF_JOB_READ] = EfReadJob,
+		[EF_JOB_SCATTER] = EfScatterJob,
+		[EF_JOB_DERIVE] = EfDeriveJob,
+	};
+
+	EfPipelineInputInit();
+	EfParallelInit();
+	EfParallelJobs(jobs, lengthof(jobs));
+
 	/*
-	 * Raise it for files with longer records; it bounds the memory that a
-	 * quote which is never closed can take.
+	 * Raise it where sources are larger and memory is to spare, so that less
+	 * goes through temporary files; lower it where many derive at a time.
 	 */
-	DefineCustomIntVariable("eikon_features.max_line_size",
-							"Longest record that is read.",
-							"Longer ones are rejected as LINE SIZE OVER MAXIMUM.",
-							&max_line_size, 2048, 1, 128 * 1024,
+	DefineCustomIntVariable("eikon_features.work_mem",
+							"Memory that a derivation may use for what it has read.",
+							"What does not fit goes to temporary files. All processes of a derivation share it.",
+							&pool_size, 512 * 1024, 64, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
-/* A file whose beginning has been read as a sample. */
-typedef struct Input
+uint64
+EfPoolLimit(void)
 {
-	EfFile *file;
-	char *sample;
-	size_t len;
-	size_t pos;
-	bool whole;
-} Input;
-
-/* One derivation. */
-typedef struct Derivation
-{
-	const EfOptions *options;
-	EfRejectFn on_reject;
-	void *reject_arg;
-	EfReport *report;
-	EfAggregate *aggregate;
-	MemoryContext values; /* of one record */
-	int64 rejected;
-
-	/* the file being read */
-	EfRowMap map;
-	EfFileNote *note;
-} Derivation;
-
-/* For the context of errors. */
-typedef struct Place
-{
-	const char *file;
-	int64 line;				/* 0: none yet */
-	const EfReject *reject; /* being thrown */
-} Place;
-
-static void
-place_context(void *arg)
-{
-	Place *place = arg;
-
-	if (place->reject != NULL)
-		EfRejectContext(place->reject);
-	else if (place->line > 0)
-		errcontext("%s, line %lld", place->file, (long long) place->line);
-	else if (*place->file != '\0')
-		errcontext("%s", place->file);
+	return (uint64) pool_size * 1024;
 }
 
-static void
-begin_input(Input *input, EfFile *file)
-{
-	size_t got;
+/* --- the kinds --- */
 
-	input->file = file;
-	input->sample = palloc(SAMPLE_SIZE);
-	input->len = 0;
-	input->pos = 0;
-	do
+/* So many users to a partition that it fits a cache, and its streams their memory. */
+static void
+plan_partitions(EfDerivation *d)
+{
+	EfShared *shared = d->shared;
+	double bytes = (double) d->bytes[EF_EXPERIMENTS] * EF_PACKED_PART;
+	double wanted = Max(bytes / PARTITION_BYTES,
+						(double) shared->ranks.count / PARTITION_USERS);
+	uint64 users = (uint64) ((double) shared->ranks.count / Max(1, Min(wanted, PARTITIONS_MOST)));
+
+	shared->shift = 0;
+	while (((uint64) 1 << shared->shift) < users)
+		shared->shift++;
+	shared->npartitions = (uint32) ((shared->ranks.count + ((uint64) 1 << shared->shift) - 1) >> shared->shift);
+	shared->npartitions = Max(1, shared->npartitions);
+}
+
+/* Lists the blocks of users, where they came in the order of their ids. */
+static void
+list_user_blocks(EfDerivation *d)
+{
+	EfShared *shared = d->shared;
+	EfStreamReader *rows = EfStreamReadBegin(d->pool, &shared->rows);
+	EfUserBlock *blocks;
+	uint32 n = 0;
+	uint64 rank = 0;
+
+	for (uint32 i = 0; i < d->nunits; i++)
+		n += d->units[i].nrow_blocks;
+	shared->user_blocks = EfPoolAlloc(d->pool, sizeof(EfUserBlock) * ((size_t) n + 1));
+	shared->nuser_blocks = n;
+	blocks = EfPoolAddress(d->pool, shared->user_blocks);
+	for (uint32 i = 0; i < d->nunits; i++)
 	{
-		got = EfFileRead(file, input->sample + input->len, SAMPLE_SIZE - input->len);
-		input->len += got;
-	} while (got > 0 && input->len < SAMPLE_SIZE);
-	input->whole = got == 0;
-}
+		const EfUnit *unit = &d->units[i];
 
-/* An EfReadFn: the sample from pos on, then the rest of the file. */
-static size_t
-read_input(void *arg, char *buf, size_t len)
-{
-	Input *input = arg;
-
-	if (input->pos == input->len)
-		return EfFileRead(input->file, buf, len);
-	len = Min(len, input->len - input->pos);
-	memcpy(buf, input->sample + input->pos, len);
-	input->pos += len;
-	return len;
-}
-
-static size_t
-max_record(void)
-{
-	return (size_t) max_line_size * 1024;
-}
-
-static EfRecordReader *
-begin_records(Input *input, const EfDialect *dialect, int64 line, size_t offset)
-{
-	input->pos = offset;
-	return EfRecordBegin(CurrentMemoryContext, dialect, read_input, input, line,
-						 EfFileTextOffset(input->file) + (int64) offset, max_record());
-}
-
-static void
-reject_record(Derivation *d, Place *place, const EfRecord *record, const EfRowFault *fault)
-{
-	EfReject reject = {
-		.kind = d->map.kind,
-		.reason = fault->reason,
-		.file = d->note->file,
-		.line = record->line,
-		.offset = record->offset,
-		.column = fault->column,
-		.value = fault->value,
-		.sqlstate = fault->sqlstate,
-		.message = fault->message,
-		.raw = {record->raw, (uint32) record->raw_len},
-		.raw_partial = record->raw_partial,
-	};
-
-	place->reject = &reject;
-	if (!d->options->ignore)
-		EfRejectThrow(&reject);
-	d->report->kinds[d->map.kind].rejected++;
-	d->rejected++;
-	if (d->options->reject_limit > 0 && d->rejected > d->options->reject_limit)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg_plural("more than " INT64_FORMAT " record rejected",
-							   "more than " INT64_FORMAT " records rejected",
-							   (unsigned long) d->options->reject_limit,
-							   d->options->reject_limit),
-				 errdetail("The last one: %s.", reject.message),
-				 errhint("Correct the files, or raise reject_limit.")));
-	d->on_reject(d->reject_arg, &reject);
-	place->reject = NULL;
-}
-
-static EfReason
-add_row(Derivation *d, const EfRow *row)
-{
-	switch (d->map.kind)
-	{
-		case EF_USERS:
-			return EfAggregateUser(d->aggregate, &row->user) ? EF_TAKEN : EF_DUPLICATE_KEY;
-		case EF_COMPOUNDS:
-			return EfAggregateCompound(d->aggregate, &row->compound) ? EF_TAKEN :
-																	   EF_DUPLICATE_KEY;
-		case EF_EXPERIMENTS:
-			return EfAggregateExperiment(d->aggregate, &row->experiment);
+		for (uint32 j = 0; j < unit->nrow_blocks; j++)
+		{
+			blocks->member = unit->member;
+			blocks->block = unit->row_block + j;
+			blocks->first = rank + EfStreamBlockTag(rows, 0, unit->member, blocks->block);
+			blocks++;
+		}
+		rank += (uint64) unit->ids.count;
 	}
-	pg_unreachable();
+	EfStreamReadEnd(rows);
+	shared->users = shared->rows;
 }
 
-/* Takes or rejects one record. */
 static void
-take_record(Derivation *d, Place *place, const EfRecord *record)
+read_users(EfDerivation *d)
 {
-	EfKindCounts *counts = &d->report->kinds[d->map.kind];
-	MemoryContext old = MemoryContextSwitchTo(d->values);
-	EfRow row;
-	EfRowFault fault;
+	EfShared *shared = d->shared;
+	EfStreamReader *logs;
+	EfIdRun *runs;
 
-	place->line = record->line;
-	counts->read++;
-	d->note->records++;
-	if (!EfRowParse(&d->map, record, d->options->null, &row, &fault))
-		reject_record(d, place, record, &fault);
+	EfReadKind(d, EF_USERS);
+	if (d->report->kinds[EF_USERS].loaded > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("more than %d users", PG_INT32_MAX)));
+	runs = EfListRuns(d);
+	logs = EfStreamReadBegin(d->pool, &shared->ids);
+	EfRanksBuild(d->pool, &shared->ranks, logs, runs, (int) d->nunits);
+	EfStreamReadEnd(logs);
+	EfStreamsEnd(d->pool, &shared->ids);
+	plan_partitions(d);
+	if (EfIdsAscend(runs, (int) d->nunits))
+		list_user_blocks(d);
 	else
 	{
-		EfReason reason = add_row(d, &row);
+		EfBeginStreams(d, &shared->users, shared->npartitions, d->bytes[EF_USERS]);
+		EfTeamDo(d->team, EF_JOB_SCATTER);
+		EfStreamsEnd(d->pool, &shared->rows);
+	}
+	pfree(runs);
+}
 
-		if (reason == EF_TAKEN)
-			counts->loaded++;
-		else
+static void
+read_compounds(EfDerivation *d)
+{
+	EfReadKind(d, EF_COMPOUNDS);
+	EfStreamsEnd(d->pool, &d->shared->ids);
+	d->shared->compounds = d->shared->rows;
+}
+
+static void
+read_experiments(EfDerivation *d)
+{
+	EfReadKind(d, EF_EXPERIMENTS);
+	EfStreamsEnd(d->pool, &d->shared->ids);
+	d->shared->experiments = d->shared->rows;
+}
+
+/* --- deriving --- */
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	CHECK_FOR_INTERRUPTS();
+	return x < y ? -1 : x > y;
+}
+
+/* Distinct ids among those that members found unknown. */
+static int64
+count_unknown(EfDerivation *d)
+{
+	EfStreamReader *reader = EfStreamReadBegin(d->pool, &d->shared->unknown);
+	int64 *ids = NULL;
+	size_t n = 0;
+	size_t distinct = 0;
+
+	for (uint32 member = 0; member < d->team->nmembers; member++)
+	{
+		for (uint32 block = 0; block < EfStreamCount(reader, 0, member); block++)
 		{
-			EfRowRefused(&d->map, record, &row, reason, &fault);
-			reject_record(d, place, record, &fault);
+			size_t len;
+			bool copied;
+			char *data = EfStreamBlock(reader, 0, member, block, &len, &copied);
+			int64 *more = palloc_extended(n * sizeof(int64) + len, MCXT_ALLOC_HUGE);
+
+			if (n > 0)
+				memcpy(more, ids, n * sizeof(int64));
+			memcpy(more + n, data, len);
+			n += len / sizeof(int64);
+			ids = more;
 		}
 	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(d->values);
+	EfStreamReadEnd(reader);
+	if (n > 0)
+		qsort(ids, n, sizeof(int64), compare_ids);
+	for (size_t i = 0; i < n; i++)
+		distinct += i == 0 || ids[i] != ids[i - 1];
+	return (int64) distinct;
 }
 
-/* Says what there is instead of a header, where that is clear. */
+/* Lets the members begin to derive; the leader's part is done in next_tuple. */
 static void
-refuse_shapeless(const Derivation *d, EfKind kind, const Input *input, const EfDetected *found)
+begin_deriving(EfDerivation *d)
 {
-	if (memchr(input->sample, '\0', Min(input->len, 100)) != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-				 errmsg("%s file is not text in %s: it contains NUL bytes", EfKindNames[kind],
-						d->note->encoding),
-				 errhint("If it is UTF-16, use encoding => 'UTF-16LE' or 'UTF-16BE'.")));
-	if (found->ncolumns > 0 || (d->options->dialect.header_given && !d->options->dialect.header))
+	EfShared *shared = d->shared;
+
+	shared->totals.users = (int64) shared->ranks.count;
+	shared->totals.experiments = d->report->kinds[EF_EXPERIMENTS].loaded;
+	shared->derived = EfPoolAlloc(d->pool, sizeof(pg_atomic_uint32) * shared->npartitions);
+	pg_atomic_init_u32(&shared->given, 0);
+	EfBeginStreams(d, &shared->tuples, shared->npartitions, d->bytes[EF_USERS] * 4);
+	shared->tuples.in_memory = true;
+	EfBeginStreams(d, &shared->unknown, 1, EF_BLOCK_LEAST);
+	EfTeamStart(d->team, EF_JOB_DERIVE);
+	d->deriving = EfDeriveBegin(d->team);
+}
+
+/* Ends the team's work, so that this process may write to tables again. */
+static void
+end_deriving(EfDerivation *d)
+{
+	if (d->deriving == NULL)
 		return;
-	if (found->data_offset == input->len)
-		ereport(ERROR,
-				(errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
-				 errmsg("%s file is empty", EfKindNames[kind]),
-				 errhint("A file must at least hold the header.")));
-	ereport(ERROR,
-			(errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
-			 errmsg("no header was found in a %s file", EfKindNames[kind]),
-			 errhint("Name the columns in the first line; if the file's delimiter, quote or encoding is unusual, name it with those options.")));
-}
-
-/* Finds dialect and columns of a file, and where its data begins. */
-static void
-detect(Derivation *d, EfKind kind, Input *input, EfDetected *found)
-{
-	int ncolumns;
-	const char *const *columns = EfKindColumns(kind, &ncolumns);
-
-	EfDialectDetect(input->sample, input->len, input->whole, &d->options->dialect,
-					columns, ncolumns, max_record(), found);
-	d->note->dialect = found->dialect;
-	d->note->header_line = found->header_line;
-	d->note->encoding = EfEncodingName(EfFileEncoding(input->file));
-	d->note->compression = EfFileCompression(input->file);
-	if (!found->complete)
-		refuse_shapeless(d, kind, input, found);
-	EfRowMapColumns(&d->map, kind, found->columns, found->ncolumns, found->header_line,
-					&d->note->ignored);
-}
-
-static void
-read_file(Derivation *d, EfSource *source, EfKind kind, const char *name)
-{
-	Place place = {.file = name};
-	ErrorContextCallback callback = {.callback = place_context, .arg = &place};
-	EfDetected found;
-	EfRecordReader *reader;
-	EfRecord record;
-	Input input;
-
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
-
-	d->note = palloc0(sizeof(EfFileNote));
-	d->note->kind = kind;
-	d->note->file = name;
-	begin_input(&input, EfFileOpen(source, name, d->options->encoding));
-	detect(d, kind, &input, &found);
-	reader = begin_records(&input, &found.dialect, found.data_line, found.data_offset);
-	while (EfRecordNext(reader, &record))
-	{
-		CHECK_FOR_INTERRUPTS();
-		take_record(d, &place, &record);
-	}
-	place.line = 0;
-	d->note->newlines = *EfRecordNewlines(reader);
-	EfRecordEnd(reader);
-	pfree(input.sample);
-	d->note->bytes = EfFileBytes(input.file);
-	d->report->bytes += d->note->bytes;
-	d->report->files = lappend(d->report->files, d->note);
-	EfFileClose(input.file);
-
-	error_context_stack = callback.previous;
+	EfDeriveEnd(d->deriving);
+	d->deriving = NULL;
+	EfTeamFinish(d->team);
+	d->report->unknown_compounds = count_unknown(d);
+	EfTeamDismiss(d->team);
+	d->shared = d->team->data;
+	d->tuples = NULL;
 }
 
 static double
@@ -304,101 +242,212 @@ seconds_since(instr_time start)
 	return INSTR_TIME_GET_DOUBLE(now);
 }
 
-EfAggregate *
+static int
+count_workers(const EfDerivation *d)
+{
+	int64 bytes = 0;
+
+	for (EfKind kind = 0; kind < EF_KINDS; kind++)
+		bytes += d->bytes[kind];
+	return (int) Min((int64) EfParallelWorkers(), bytes / WORKER_BYTES);
+}
+
+static void
+begin_team(EfDerivation *d)
+{
+	EfShared *shared;
+	size_t null_size = strlen(d->options->null) + 1;
+
+	d->team = EfTeamBegin(CurrentMemoryContext, count_workers(d), sizeof(EfShared),
+						  EfPoolLimit());
+	d->pool = &d->team->pool;
+	shared = d->shared = d->team->data;
+	strlcpy(shared->source, EfSourcePath(d->source), sizeof(shared->source));
+	shared->encoding = d->options->encoding;
+	shared->max_record = EfMaxRecord();
+	shared->null = EfPoolAlloc(d->pool, null_size);
+	memcpy(EfPoolAddress(d->pool, shared->null), d->options->null, null_size);
+}
+
+EfDerivation *
 EfPipelineDerive(const char *path, const EfOptions *options, EfRejectFn on_reject, void *arg,
 				 EfReport *report)
 {
-	EfSource *source = EfSourceOpen(CurrentMemoryContext, path);
-	List *files[EF_KINDS];
-	Derivation d = {
-		.options = options,
-		.on_reject = on_reject,
-		.reject_arg = arg,
-		.report = report,
-		.aggregate = EfAggregateBegin(CurrentMemoryContext),
-		.values = AllocSetContextCreate(CurrentMemoryContext, "eikon_features values",
-										ALLOCSET_DEFAULT_SIZES),
+	static void (*const read[EF_KINDS])(EfDerivation *) = {
+		[EF_USERS] = read_users,
+		[EF_COMPOUNDS] = read_compounds,
+		[EF_EXPERIMENTS] = read_experiments,
 	};
+	EfDerivation *d = palloc0(sizeof(EfDerivation));
+	List *names[EF_KINDS];
+	instr_time start;
 
+	d->options = options;
+	d->on_reject = on_reject;
+	d->reject_arg = arg;
+	d->report = report;
+	d->source = EfSourceOpen(CurrentMemoryContext, path);
 	memset(report, 0, sizeof(*report));
-	report->source = pstrdup(EfSourcePath(source));
+	report->source = pstrdup(EfSourcePath(d->source));
 
 	/* a kind that is missing altogether is found before anything is read */
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
-		files[kind] = EfSourceFiles(source, EfKindNames[kind]);
+		names[kind] = EfSourceFiles(d->source, EfKindNames[kind]);
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
 	{
-		instr_time start;
-		ListCell *cell;
-
 		INSTR_TIME_SET_CURRENT(start);
-		foreach(cell, files[kind])
-			read_file(&d, source, kind, lfirst(cell));
-		report->kinds[kind].seconds = seconds_since(start);
+		EfDetectFiles(d, kind, names[kind]);
+		report->kinds[kind].seconds += seconds_since(start);
 	}
-	report->unknown_compounds = EfAggregateUnknownCompounds(d.aggregate);
-	EfSourceClose(source);
-	MemoryContextDelete(d.values);
-	return d.aggregate;
-}
 
-/* --- preview --- */
-
-/* The dialect under which a run would read the file, if it is of one of our kinds. */
-static void
-detect_any(const Input *input, const EfOptions *options, EfDetected *found)
-{
+	begin_team(d);
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
 	{
-		int ncolumns;
-		const char *const *columns = EfKindColumns(kind, &ncolumns);
-
-		EfDialectDetect(input->sample, input->len, input->whole, &options->dialect,
-						columns, ncolumns, max_record(), found);
-		if (found->complete)
-			return;
+		INSTR_TIME_SET_CURRENT(start);
+		read[kind](d);
+		report->kinds[kind].seconds += seconds_since(start);
 	}
-	EfDialectDetect(input->sample, input->len, input->whole, &options->dialect, NULL, 0,
-					max_record(), found);
+	EfSourceClose(d->source);
+	begin_deriving(d);
+	return d;
 }
 
-/* A file that is not of one of our kinds has its header, if any, in the first record. */
+/* --- giving out what was derived --- */
+
 static bool
-is_header(EfDetected *found, const EfRecord *record)
+is_derived(EfDerivation *d, uint32 partition)
 {
-	if (found->header_line == 0)
-		found->header_line = record->line;
-	return record->line <= found->header_line;
+	pg_atomic_uint32 *derived = EfPoolAddress(d->pool, d->shared->derived);
+
+	if (pg_atomic_read_u32(&derived[partition]) == 0)
+		return false;
+	pg_read_barrier();
+	return true;
+}
+
+/* Derives until a partition's tuples are there; waits if another member is at it. */
+static void
+await_partition(EfDerivation *d, uint32 partition)
+{
+	uint32 end = Min(d->shared->npartitions, partition + EF_DERIVE_AHEAD(d->team->nmembers));
+
+	while (!is_derived(d, partition))
+	{
+		if (EfTeamPeek(d->team) < end)
+		{
+			uint32 next = EfTeamNext(d->team);
+
+			if (next < d->shared->npartitions)
+				EfDerivePartition(d->deriving, next);
+			continue;
+		}
+		EfTeamWaitBegin(d->team);
+		while (!is_derived(d, partition))
+			EfTeamWait(d->team);
+		EfTeamWaitEnd(d->team);
+	}
+}
+
+/* Goes on to the next block of tuples; false at the end. What was given out is given up. */
+static bool
+next_block(EfDerivation *d)
+{
+	size_t len;
+	bool copied;
+
+	for (;;)
+	{
+		if (d->partition == d->shared->npartitions)
+			return false;
+		if (d->member == 0 && d->block == 0)
+			await_partition(d, d->partition);
+		if (d->block < EfStreamCount(d->tuples, d->partition, d->member))
+			break;
+		d->block = 0;
+		if (++d->member < d->team->nmembers)
+			continue;
+		d->member = 0;
+		EfStreamRelease(d->tuples, d->partition);
+		pg_atomic_write_u32(&d->shared->given, ++d->partition);
+		EfTeamWake(d->team);
+	}
+	d->at = EfStreamBlock(d->tuples, d->partition, d->member, d->block++, &len, &copied);
+	d->end = d->at + len;
+	return true;
+}
+
+static bool
+next_tuple(void *arg, HeapTupleData *tuple)
+{
+	EfDerivation *d = arg;
+	EfPackedTuple *packed;
+
+	if (d->deriving == NULL)
+		return false;
+	while (d->at == d->end)
+	{
+		if (next_block(d))
+			continue;
+		end_deriving(d);
+		return false;
+	}
+	packed = (EfPackedTuple *) d->at;
+	if (packed->len == 0)
+		EfStoreOutOfRange(packed->user_id);
+	ItemPointerSetInvalid(&tuple->t_self);
+	tuple->t_tableOid = InvalidOid;
+	tuple->t_len = packed->len;
+	tuple->t_data = (HeapTupleHeader) (d->at + sizeof(*packed));
+	d->at += sizeof(*packed) + MAXALIGN(packed->len);
+	return true;
+}
+
+EfTuples
+EfPipelineTuples(EfDerivation *derivation)
+{
+	derivation->tuples = EfStreamReadBegin(derivation->pool, &derivation->shared->tuples);
+	return (EfTuples){next_tuple, derivation, derivation->shared->totals.users};
+}
+
+static bool
+next_compound(void *arg, EfCompound *compound)
+{
+	EfDerivation *d = arg;
+
+	while (d->at == d->end)
+	{
+		size_t len;
+
+		if (d->copied)
+			pfree(d->data);
+		d->copied = false;
+		while (d->block == EfStreamCount(d->compounds, 0, d->member))
+		{
+			d->block = 0;
+			if (++d->member == d->team->nmembers)
+				return false;
+		}
+		d->data = d->at = EfStreamBlock(d->compounds, 0, d->member, d->block++, &len, &d->copied);
+		d->end = d->at + len;
+	}
+	d->at = unconstify(char *, EfUnpackCompound(d->at, compound));
+	return true;
+}
+
+EfCompounds
+EfPipelineCompounds(EfDerivation *derivation)
+{
+	Assert(derivation->deriving == NULL);
+	derivation->compounds = EfStreamReadBegin(derivation->pool, &derivation->shared->compounds);
+	derivation->member = derivation->block = 0;
+	derivation->at = derivation->end = NULL;
+	return (EfCompounds){next_compound, derivation};
 }
 
 void
-EfPipelinePreview(const char *path, const EfOptions *options, EfRecordFn on_record, void *arg)
+EfPipelineEnd(EfDerivation *derivation)
 {
-	Place place = {.file = path};
-	ErrorContextCallback callback = {.callback = place_context, .arg = &place};
-	EfDetected found;
-	EfRecordReader *reader;
-	EfRecord record;
-	Input input;
-
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
-
-	begin_input(&input, EfFileOpenPath(CurrentMemoryContext, path, options->encoding));
-	detect_any(&input, options, &found);
-	reader = begin_records(&input, &found.dialect, found.first_line, found.first_offset);
-	while (EfRecordNext(reader, &record))
-	{
-		CHECK_FOR_INTERRUPTS();
-		place.line = record.line;
-		if (options->dialect.header && is_header(&found, &record))
-			continue;
-		on_record(arg, &record);
-	}
-	place.line = 0;
-	EfRecordEnd(reader);
-	pfree(input.sample);
-	EfFileClose(input.file);
-
-	error_context_stack = callback.previous;
+	end_deriving(derivation);
+	EfTeamEnd(derivation->team);
+	pfree(derivation);
 }

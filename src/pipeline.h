@@ -5,13 +5,13 @@
 #ifndef EF_PIPELINE_H
 #define EF_PIPELINE_H
 
-#include "aggregate.h"
 #include "dialect.h"
 #include "options.h"
 #include "record.h"
 #include "reject.h"
+#include "store.h"
 
-/* Defines eikon_features.max_line_size. */
+/* Defines eikon_features.max_line_size and .work_mem. */
 extern void EfPipelineInit(void);
 
 typedef struct EfKindCounts
@@ -49,13 +49,26 @@ typedef struct EfReport
 /* Is given each reject where options say to ignore them. */
 typedef void (*EfRejectFn)(void *arg, const EfReject *reject);
 
+typedef struct EfDerivation EfDerivation;
+
 /*
  * Reads the files of a source and derives the features. path NULL is
  * eikon_features.data_directory. *report is filled; all memory is in the
  * current context. Throws at the first reject unless options->ignore.
  */
-extern EfAggregate *EfPipelineDerive(const char *path, const EfOptions *options,
-									 EfRejectFn on_reject, void *arg, EfReport *report);
+extern EfDerivation *EfPipelineDerive(const char *path, const EfOptions *options,
+									  EfRejectFn on_reject, void *arg, EfReport *report);
+
+/*
+ * What was derived, to be had once: tuples by ascending user_id, then the known
+ * compounds. Until all tuples have been given out, others may still be derived, in
+ * PostgreSQL's parallel mode: rows can be inserted, but neither updated nor deleted.
+ * Only then is report->unknown_compounds known.
+ */
+extern EfTuples EfPipelineTuples(EfDerivation *derivation);
+extern EfCompounds EfPipelineCompounds(EfDerivation *derivation);
+
+extern void EfPipelineEnd(EfDerivation *derivation);
 
 /*
  * Gives every record of a file, malformed ones included, to on_record. So it

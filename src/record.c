@@ -194,9 +194,9 @@ field_end(void *data, size_t len, void *arg)
 	if (reader->out_of_memory)
 		return;
 
-	if (reader->text_len + len + 1 > reader->text_capacity)
+	if (reader->text_len + len + EF_SLACK > reader->text_capacity)
 	{
-		size_t capacity = Max(reader->text_capacity * 2, reader->text_len + len + 1);
+		size_t capacity = Max(reader->text_capacity * 2, reader->text_len + len + EF_SLACK);
 
 		if (!grow(reader, (void **) &reader->text, 1, reader->text_len, capacity))
 			return;
@@ -223,7 +223,7 @@ field_end(void *data, size_t len, void *arg)
 	to = reader->text + reader->text_len;
 	if (len > 0)
 		memcpy(to, from, len);
-	to[len] = '\0';
+	memset(to + len, 0, EF_SLACK);
 
 	if (reader->dialect.escape != reader->dialect.quote)
 	{
@@ -310,9 +310,9 @@ EfRecordBegin(MemoryContext parent, const EfDialect *dialect, EfReadFn read, voi
 	reader->next_cr.byte = '\r';
 
 	reader->capacity = BLOCK_SIZE;
-	reader->buf = MemoryContextAlloc(context, reader->capacity);
+	reader->buf = MemoryContextAlloc(context, reader->capacity + EF_SLACK);
 	reader->text_capacity = 1024;
-	reader->text = MemoryContextAlloc(context, reader->text_capacity);
+	reader->text = MemoryContextAllocZero(context, reader->text_capacity);
 	reader->fields_capacity = 16;
 	reader->starts = MemoryContextAllocZero(context,
 											sizeof(size_t) * reader->fields_capacity);
@@ -380,7 +380,7 @@ refill(EfRecordReader *reader)
 	if (reader->capacity - reader->end < BLOCK_SIZE / 2)
 	{
 		size_t capacity = reader->capacity * 2;
-		char *buf = MemoryContextAllocExtended(reader->context, capacity,
+		char *buf = MemoryContextAllocExtended(reader->context, capacity + EF_SLACK,
 											   MCXT_ALLOC_HUGE);
 
 		memcpy(buf, reader->buf, reader->end);
@@ -392,6 +392,7 @@ refill(EfRecordReader *reader)
 					   reader->capacity - reader->end);
 	reader->end += got;
 	reader->eof = got == 0;
+	memset(reader->buf + reader->end, 0, EF_SLACK);
 }
 
 /*

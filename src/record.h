@@ -12,6 +12,9 @@
 
 #include "dialect.h"
 
+/* So many bytes after each field can be read, whatever they are. */
+#define EF_SLACK 8
+
 typedef struct EfRecord
 {
 	int64 line;	  /* physical line on which it starts, from 1 */

@@ -37,7 +37,15 @@ typedef struct EfRow
 	EfUser user; /* the one that goes with the kind is set */
 	EfCompound compound;
 	EfExperiment experiment;
+
+	/* where an experiment's list is kept, for one row after the other */
+	MemoryContext context;
+	int64 *ids;
+	size_t room;
 } EfRow;
+
+/* Memory that outlives a row is allocated in context. */
+extern void EfRowBegin(EfRow *row, MemoryContext context);
 
 /* What was wrong: a column (NULL for the whole record), its value, words. */
 typedef struct EfRowFault
@@ -51,11 +59,11 @@ typedef struct EfRowFault
 
 /*
  * Makes a row of a well-formed record. Values equal to null are NULL. Texts
- * point into the record or the current memory context. False, with *fault
- * filled, when it can't be taken.
+ * point into the record or the current memory context, a list is valid until the
+ * next row. False, with *fault filled, when it can't be taken.
  */
-extern bool EfRowParse(const EfRowMap *map, const EfRecord *record, const char *null,
-					   EfRow *row, EfRowFault *fault);
+extern bool EfRowParse(const EfRowMap *map, const EfRecord *record, EfText null, EfRow *row,
+					   EfRowFault *fault);
 
 /* The fault of a row that the aggregate refused. */
 extern void EfRowRefused(const EfRowMap *map, const EfRecord *record, const EfRow *row,

@@ -12,6 +12,7 @@
 #include "eikon_features.h"
 #include "miscadmin.h"
 #include "row_cast.h"
+#include "row_digits.h"
 #include "utils/datetime.h"
 
 static inline bool
@@ -44,19 +45,6 @@ EfCastBigint(const char *s, size_t len, int64 *value)
 		s++;
 	if (s == end)
 		return EF_CAST_SYNTAX;
-
-	/* up to 18 digits are in range */
-	if (end - s <= 18)
-	{
-		for (; s < end; s++)
-		{
-			if (!is_digit(*s))
-				return EF_CAST_SYNTAX;
-			result = result * 10 + (*s - '0');
-		}
-		*value = negative ? -result : result;
-		return EF_CAST_OK;
-	}
 
 	/* counted downwards: the negative range is the larger one */
 	for (; s < end; s++)
@@ -102,37 +90,6 @@ is_decimal(const char *s, const char *end)
 	return true;
 }
 
-/*
- * digits [. digits] of up to 15 digits in all. Both the digits and the power of
- * ten are doubles exactly, so one division rounds correctly (W. D. Clinger, "How to
- * Read Floating Point Numbers Accurately", 1990).
- */
-static bool
-read_short_decimal(const char *s, const char *end, double *value)
-{
-	static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-	int64 digits = 0;
-	const char *point = NULL;
-
-	if (end - s > 16)
-		return false;
-	for (const char *c = s; c < end; c++)
-	{
-		if (is_digit(*c))
-			digits = digits * 10 + (*c - '0');
-		else if (*c == '.' && point == NULL)
-			point = c;
-		else
-			return false;
-	}
-	if (end - s - (point != NULL) < 1 || end - s - (point != NULL) > 15)
-		return false;
-	*value = (double) digits;
-	if (point != NULL)
-		*value /= powers[end - point - 1];
-	return true;
-}
-
 EfCast
 EfCastFloat8(const char *s, size_t len, double *value)
 {
@@ -140,7 +97,7 @@ EfCastFloat8(const char *s, size_t len, double *value)
 	char *copy = few;
 
 	trim(&s, &len);
-	if (read_short_decimal(s, s + len, value))
+	if (EfQuickFloat8((EfText){s, (uint32) len}, value))
 		return EF_CAST_OK;
 	if (!is_decimal(s, s + len))
 		return EF_CAST_SYNTAX;
@@ -281,7 +238,7 @@ EfCastList(const char *s, size_t len, int64 *values, int *n, const char **bad, s
 {
 	const char *end = s + len;
 
-	*n = 0;
+	*n = EfQuickList(&s, end, values);
 	for (;;)
 	{
 		const char *item;

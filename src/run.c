@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -279,7 +280,9 @@ run(Oid schema, const char *source, const EfOptions *options)
 	MemoryContext caller = CurrentMemoryContext;
 	TimestampTz started = GetCurrentTimestamp();
 	EfRejects *rejects;
-	EfAggregate *aggregate;
+	EfDerivation *derivation;
+	EfTuples features;
+	EfCompounds compounds;
 	EfReport report;
 	EfStoreCounts counts;
 	Ledger ledger = {0};
@@ -293,11 +296,25 @@ run(Oid schema, const char *source, const EfOptions *options)
 		EfStoreLock(schema);
 	EfQueryBegin();
 	rejects = EfRejectsBegin();
-	aggregate = EfPipelineDerive(source, options, EfRejectsAdd, rejects, &report);
+
+	/*
+	 * Rows may be written while workers still derive others, when neither a
+	 * transaction's id can be taken nor a command begin.
+	 */
+	if (!options->dry_run)
+		(void) GetCurrentTransactionId();
+	CommandCounterIncrement();
+	derivation = EfPipelineDerive(source, options, EfRejectsAdd, rejects, &report);
 
 	INSTR_TIME_SET_CURRENT(before);
-	EfStoreWrite(schema, aggregate, options->dry_run, &counts);
-	EfAggregateEnd(aggregate);
+	features = EfPipelineTuples(derivation);
+	EfStoreFeatures(schema, &features, options->dry_run, &counts);
+	compounds = EfPipelineCompounds(derivation);
+
+	/* a dry run has nothing to tell of them */
+	if (!options->dry_run)
+		EfStoreCompounds(schema, &compounds);
+	EfPipelineEnd(derivation);
 	INSTR_TIME_SET_CURRENT(after);
 	INSTR_TIME_SUBTRACT(after, before);
 

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "port/pg_bitutils.h"
+#include "port/pg_bswap.h"
 #include "scan.h"
 
 #if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)

@@ -35,6 +35,7 @@ struct EfSource
 	MemoryContext context;
 	char *path;
 	int fd;
+	bool listed;
 	List *names; /* of the files in it, sorted; listed once */
 };
 
@@ -53,6 +54,8 @@ struct EfFile
 	int fd;
 	struct stat before;
 	int64 bytes; /* read from disk */
+	bool sought; /* not read from its first byte on */
+	bool ended;	 /* read to its last one */
 	Start raw_start;
 	EfCompression compression;
 	EfInflater *inflater;
@@ -132,7 +135,6 @@ EfSourceOpen(MemoryContext parent, const char *path)
 
 	source->context = context;
 	source->fd = EfOpenDirectory(context, path, &source->path);
-	list_directory(source);
 	return source;
 }
 
@@ -222,6 +224,9 @@ EfSourceFiles(EfSource *source, const char *kind_name)
 	List *parts = NIL;
 	ListCell *cell;
 
+	if (!source->listed)
+		list_directory(source);
+	source->listed = true;
 	foreach(cell, source->names)
 	{
 		const char *name = lfirst(cell);
@@ -278,6 +283,7 @@ read_raw(void *arg, char *buf, size_t len)
 				(errcode_for_file_access(),
 				 errmsg("could not read file \"%s\": %m", file->name)));
 	file->bytes += got;
+	file->ended |= got == 0 && len > 0;
 	return (size_t) got;
 }
 
@@ -489,21 +495,81 @@ EfFileBytes(const EfFile *file)
 	return file->bytes;
 }
 
+static EfFileStamp
+make_stamp(const struct stat *status)
+{
+	return (EfFileStamp){
+		.device = status->st_dev,
+		.inode = status->st_ino,
+		.size = status->st_size,
+		.seconds = status->st_mtim.tv_sec,
+		.nanoseconds = status->st_mtim.tv_nsec,
+	};
+}
+
+EfFileStamp
+EfFileStampOf(const EfFile *file)
+{
+	return make_stamp(&file->before);
+}
+
+static bool
+is_same(const EfFileStamp *a, const EfFileStamp *b)
+{
+	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+		   a->seconds == b->seconds && a->nanoseconds == b->nanoseconds;
+}
+
+static void
+refuse_changed(const EfFile *file)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("file \"%s\" changed while it was read", file->name),
+			 errhint("Write files under another name and rename them when they are complete.")));
+}
+
+void
+EfFileCheckStamp(const EfFile *file, const EfFileStamp *stamp)
+{
+	EfFileStamp own = EfFileStampOf(file);
+
+	if (!is_same(&own, stamp))
+		refuse_changed(file);
+}
+
+bool
+EfFileIsPlain(const EfFile *file)
+{
+	return file->compression == EF_PLAIN && file->decoder.encoding == PG_UTF8;
+}
+
+void
+EfFileSeek(EfFile *file, int64 offset)
+{
+	Assert(EfFileIsPlain(file));
+	if (lseek(file->fd, (off_t) offset, SEEK_SET) < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not seek in file \"%s\": %m", file->name)));
+	file->raw_start.pos = file->raw_start.len;
+	file->text_start.pos = file->text_start.len;
+	file->sought = true;
+}
+
 void
 EfFileClose(EfFile *file)
 {
-	struct stat after;
+	struct stat status;
+	EfFileStamp before = EfFileStampOf(file);
+	EfFileStamp after;
 
-	if (fstat(file->fd, &after) != 0)
+	if (fstat(file->fd, &status) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not stat file \"%s\": %m", file->name)));
-	if (after.st_size != file->before.st_size || file->bytes != after.st_size ||
-		after.st_mtim.tv_sec != file->before.st_mtim.tv_sec ||
-		after.st_mtim.tv_nsec != file->before.st_mtim.tv_nsec)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("file \"%s\" changed while it was read", file->name),
-				 errhint("Write files under another name and rename them when they are complete.")));
+	after = make_stamp(&status);
+	if (!is_same(&before, &after) || (file->ended && !file->sought && file->bytes != after.size))
+		refuse_changed(file);
 	MemoryContextDelete(file->context);
 }

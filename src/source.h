@@ -44,6 +44,27 @@ extern const char *EfSourcePath(const EfSource *source);
 extern EfFile *EfFileOpen(EfSource *source, const char *name, int encoding);
 extern EfFile *EfFileOpenPath(MemoryContext parent, const char *path, int encoding);
 
+/* What tells one version of a file from another. */
+typedef struct EfFileStamp
+{
+	uint64 device;
+	uint64 inode;
+	int64 size;
+	int64 seconds; /* of its last change */
+	int64 nanoseconds;
+} EfFileStamp;
+
+extern EfFileStamp EfFileStampOf(const EfFile *file);
+
+/* Throws unless the file is the one that bore that stamp. */
+extern void EfFileCheckStamp(const EfFile *file, const EfFileStamp *stamp);
+
+/* Whether reading can begin anywhere, with EfFileSeek: it is plain UTF-8. */
+extern bool EfFileIsPlain(const EfFile *file);
+
+/* Goes on reading at that offset of the file, as it lies on disk. */
+extern void EfFileSeek(EfFile *file, int64 offset);
+
 /* An EfReadFn: the file's text, decompressed and in UTF-8, no byte order mark. */
 extern size_t EfFileRead(void *file, char *buf, size_t len);
 
@@ -54,7 +75,7 @@ extern int EfFileEncoding(const EfFile *file);
 extern const char *EfFileCompression(const EfFile *file); /* "none", "gzip", "zstd" */
 extern int64 EfFileBytes(const EfFile *file);			  /* read so far, as they lie on disk */
 
-/* Closes it, read to its end. Throws if it changed meanwhile. */
+/* Closes it. Throws if it changed since it was opened. */
 extern void EfFileClose(EfFile *file);
 
 #endif /* EF_SOURCE_H */

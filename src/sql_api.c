@@ -74,7 +74,8 @@ Datum
 eikon_derive_features(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	EfAggregate *aggregate;
+	EfDerivation *derivation;
+	EfTuples tuples;
 	EfOptions options;
 	EfReport report;
 	int64 rejected = 0;
@@ -82,10 +83,11 @@ eikon_derive_features(PG_FUNCTION_ARGS)
 	unpack_options(fcinfo, &options);
 	EfStoreCheck(get_func_namespace(fcinfo->flinfo->fn_oid));
 	InitMaterializedSRF(fcinfo, 0);
-	aggregate = EfPipelineDerive(unpack_text(fcinfo, 0), &options, count_reject, &rejected,
-								 &report);
-	EfStoreFill(aggregate, result->setDesc, result->setResult);
-	EfAggregateEnd(aggregate);
+	derivation = EfPipelineDerive(unpack_text(fcinfo, 0), &options, count_reject, &rejected,
+								  &report);
+	tuples = EfPipelineTuples(derivation);
+	EfStoreFill(&tuples, result->setDesc, result->setResult);
+	EfPipelineEnd(derivation);
 	if (rejected > 0)
 		ereport(NOTICE,
 				(errmsg_plural(INT64_FORMAT " record was rejected",

@@ -9,16 +9,19 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
+#include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "store.h"
-#include "utils/array.h"
+#include "store_direct.h"
+#include "store_form.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -26,38 +29,14 @@
 #include "utils/reltrigger.h"
 #include "utils/rls.h"
 
-typedef struct Column
-{
-	const char *name;
-	Oid type;
-} Column;
-
-/* The table features, as the install script creates it. */
-static const Column features_columns[] = {
-	{"user_id", INT8OID},
-	{"name", TEXTOID},
-	{"email", TEXTOID},
-	{"signup_date", DATEOID},
-	{"total_experiments", INT8OID},
-	{"avg_experiments", FLOAT8OID},
-	{"experiments_pct", FLOAT8OID},
-	{"avg_experiment_run_time", FLOAT8OID},
-	{"total_experiment_run_time", FLOAT8OID},
-	{"most_common_compound_id", INT8OID},
-	{"most_common_compound_name", TEXTOID},
-	{"most_common_compound_structure", TEXTOID},
-	{"most_common_compound_count", INT8OID},
-	{"most_common_compound_ids", INT8ARRAYOID},
-};
-
-static const Column compounds_columns[] = {
+static const EfColumn compounds_columns[] = {
 	{"compound_id", INT8OID},
 	{"compound_name", TEXTOID},
 	{"compound_structure", TEXTOID},
 };
 
 /* eikon_rejects without run_id, which is not known until the end */
-static const Column rejects_columns[] = {
+static const EfColumn rejects_columns[] = {
 	{"reject_id", INT8OID},
 	{"kind", TEXTOID},
 	{"file", TEXTOID},
@@ -70,8 +49,6 @@ static const Column rejects_columns[] = {
 	{"raw", TEXTOID},
 	{"raw_truncated", BOOLOID},
 };
-
-#define FEATURES_COLUMNS ((int) lengthof(features_columns))
 
 bool
 EfStoreIsColumn(TupleDesc desc, int i, const char *name, Oid type)
@@ -89,16 +66,6 @@ EfStoreIsColumn(TupleDesc desc, int i, const char *name, Oid type)
 	return true;
 }
 
-static TupleDesc
-make_desc(const Column *columns, int n)
-{
-	TupleDesc desc = CreateTemplateTupleDesc(n);
-
-	for (int i = 0; i < n; i++)
-		TupleDescInitEntry(desc, (AttrNumber) (i + 1), columns[i].name, columns[i].type, -1, 0);
-	return desc;
-}
-
 static void
 set_text(Datum *value, bool *isnull, EfText text)
 {
@@ -107,101 +74,68 @@ set_text(Datum *value, bool *isnull, EfText text)
 					   PointerGetDatum(cstring_to_text_with_len(text.data, (int) text.len));
 }
 
+/* The rows into a tuplestore of which column i is column from[i] of theirs, or NULL if -1. */
 static void
-set_ids(Datum *value, bool *isnull, const int64 *ids, int n)
+fill_by_name(EfTuples *rows, const int *from, TupleDesc desc, Tuplestorestate *store)
 {
-	Datum *elements = palloc(sizeof(Datum) * (Size) n);
+	TupleDesc theirs = EfStoreDesc();
+	Datum *values = palloc(sizeof(Datum) * (Size) desc->natts);
+	bool *nulls = palloc(sizeof(bool) * (Size) desc->natts);
+	HeapTupleData row;
 
-	for (int i = 0; i < n; i++)
-		elements[i] = Int64GetDatum(ids[i]);
-	*isnull = false;
-	*value = PointerGetDatum(construct_array(elements, n, INT8OID, sizeof(int64),
-											 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
-/* One row of features, in the order of features_columns. */
-static void
-make_features(const EfFeatures *features, Datum *values, bool *nulls)
-{
-	const EfUser *user = &features->user;
-
-	memset(nulls, false, sizeof(bool) * FEATURES_COLUMNS);
-	values[0] = Int64GetDatum(user->user_id);
-	set_text(&values[1], &nulls[1], user->name);
-	set_text(&values[2], &nulls[2], user->email);
-	values[3] = Int32GetDatum(user->signup_date);
-	nulls[3] = !user->has_signup_date;
-	values[4] = Int64GetDatum(features->experiments);
-	values[5] = Float8GetDatum(features->avg_experiments);
-	values[6] = Float8GetDatum(features->experiments_pct);
-	nulls[7] = nulls[8] = !features->has_run_time;
-	if (features->has_run_time)
+	while (rows->next(rows->arg, &row))
 	{
-		if (!isfinite(features->total_run_time))
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("sum of the run times of user " INT64_FORMAT " is out of range for type double precision",
-							user->user_id),
-					 errhint("Look for run times that are far too large.")));
-		values[7] = Float8GetDatum(features->avg_run_time);
-		values[8] = Float8GetDatum(features->total_run_time);
+		Datum row_values[EF_FEATURES_COLUMNS];
+		bool row_nulls[EF_FEATURES_COLUMNS];
+
+		CHECK_FOR_INTERRUPTS();
+		heap_deform_tuple(&row, theirs, row_values, row_nulls);
+		for (int i = 0; i < desc->natts; i++)
+		{
+			nulls[i] = from[i] < 0 || row_nulls[from[i]];
+			values[i] = nulls[i] ? (Datum) 0 : row_values[from[i]];
+		}
+		tuplestore_putvalues(store, desc, values, nulls);
 	}
-	if (features->ntied == 0)
-	{
-		memset(nulls + 9, true, sizeof(bool) * 5);
-		return;
-	}
-	values[9] = Int64GetDatum(features->compound->compound_id);
-	set_text(&values[10], &nulls[10], features->compound->name);
-	set_text(&values[11], &nulls[11], features->compound->structure);
-	values[12] = Int64GetDatum(features->count);
-	set_ids(&values[13], &nulls[13], features->tied, features->ntied);
+	pfree(values);
+	pfree(nulls);
+	FreeTupleDesc(theirs);
 }
 
 void
-EfStoreFill(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
+EfStoreFill(EfTuples *rows, TupleDesc desc, Tuplestorestate *store)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "eikon_features row",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	int *from = MemoryContextAlloc(old, sizeof(int) * (Size) desc->natts);
-	Datum *values = MemoryContextAlloc(old, sizeof(Datum) * (Size) desc->natts);
-	bool *nulls = MemoryContextAlloc(old, sizeof(bool) * (Size) desc->natts);
-	EfFeatures features;
+	HeapTupleData row;
+	int *from;
 
+	if (EfIsCanonical(desc))
+	{
+		while (rows->next(rows->arg, &row))
+		{
+			CHECK_FOR_INTERRUPTS();
+			tuplestore_puttuple(store, &row);
+		}
+		return;
+	}
+
+	from = palloc(sizeof(int) * (Size) desc->natts);
 	for (int i = 0; i < desc->natts; i++)
 	{
 		from[i] = -1;
-		for (int j = 0; j < FEATURES_COLUMNS; j++)
-			if (EfStoreIsColumn(desc, i, features_columns[j].name, features_columns[j].type))
+		for (int j = 0; j < EF_FEATURES_COLUMNS; j++)
+			if (EfStoreIsColumn(desc, i, EfFeaturesColumns[j].name, EfFeaturesColumns[j].type))
 				from[i] = j;
 	}
-	while (EfAggregateNext(aggregate, &features))
-	{
-		Datum made[FEATURES_COLUMNS];
-		bool made_nulls[FEATURES_COLUMNS];
-
-		CHECK_FOR_INTERRUPTS();
-		make_features(&features, made, made_nulls);
-		for (int i = 0; i < desc->natts; i++)
-		{
-			nulls[i] = from[i] < 0 || made_nulls[from[i]];
-			values[i] = nulls[i] ? (Datum) 0 : made[from[i]];
-		}
-		tuplestore_putvalues(rows, desc, values, nulls);
-		MemoryContextReset(context);
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+	fill_by_name(rows, from, desc, store);
+	pfree(from);
 }
 
 static void
-fill_compounds(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
+fill_compounds(EfCompounds *compounds, TupleDesc desc, Tuplestorestate *rows)
 {
 	EfCompound compound;
 
-	while (EfAggregateNextCompound(aggregate, &compound))
+	while (compounds->next(compounds->arg, &compound))
 	{
 		Datum values[lengthof(compounds_columns)];
 		bool nulls[lengthof(compounds_columns)];
@@ -220,7 +154,7 @@ fill_compounds(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows)
 
 /* Throws unless the table has the columns, of the types that they were given. */
 static void
-check_table(Oid schema, const char *name, const Column *columns, int n)
+check_table(Oid schema, const char *name, const EfColumn *columns, int n)
 {
 	Oid table = get_relname_relid(name, schema);
 	Relation relation;
@@ -252,7 +186,7 @@ check_table(Oid schema, const char *name, const Column *columns, int n)
 void
 EfStoreCheck(Oid schema)
 {
-	check_table(schema, "features", features_columns, FEATURES_COLUMNS);
+	check_table(schema, "features", EfFeaturesColumns, EF_FEATURES_COLUMNS);
 	check_table(schema, "eikon_compounds", compounds_columns, lengthof(compounds_columns));
 	check_table(schema, "eikon_rejects", rejects_columns, lengthof(rejects_columns));
 }
@@ -274,7 +208,7 @@ EfStoreLock(Oid schema)
 
 /* A list of columns, each with that before it. */
 static char *
-list_columns(const Column *columns, int n, const char *before)
+list_columns(const EfColumn *columns, int n, const char *before)
 {
 	StringInfoData list;
 
@@ -285,7 +219,7 @@ list_columns(const Column *columns, int n, const char *before)
 }
 
 static char *
-list_assignments(const Column *columns, int n)
+list_assignments(const EfColumn *columns, int n)
 {
 	StringInfoData list;
 
@@ -301,7 +235,7 @@ list_assignments(const Column *columns, int n)
  * key. Deletes come first, to free the values of unique columns.
  */
 static void
-bring_up_to_date(const char *table, const char *rows, const Column *columns, int n,
+bring_up_to_date(const char *table, const char *rows, const EfColumn *columns, int n,
 				 bool dry_run, EfStoreCounts *counts)
 {
 	const char *key = columns[0].name;
@@ -357,7 +291,7 @@ written(const EfStoreCounts *counts)
  * not see is not its own; what it sees must be what the run derived.
  */
 static void
-check_row_security(Oid table, const char *name, const char *rows, const Column *columns, int n)
+check_row_security(Oid table, const char *name, const char *rows, const EfColumn *columns, int n)
 {
 	EfStoreCounts left;
 
@@ -389,26 +323,35 @@ has_guards(Oid table)
 	return guards;
 }
 
+static char *
+table_name(Oid schema, const char *table)
+{
+	return psprintf("%s.%s", quote_identifier(get_namespace_name(schema)), table);
+}
+
+/* Other writers wait until the end of the transaction. */
+static void
+lock_table(Oid schema, const char *table)
+{
+	EfQueryRun(psprintf("LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE",
+						table_name(schema, table)),
+			   0, NULL, NULL, NULL);
+}
+
 /*
  * One of the tables, by the nrows rows in the named tuplestore. Where triggers
  * or rules may keep rows back, which is their good right, it is counted before
  * what there is to do, so that the counts stay true.
  */
 static void
-write_table(Oid schema, const char *table, const char *rows, int64 nrows, const Column *columns,
+write_table(Oid schema, const char *table, const char *rows, int64 nrows, const EfColumn *columns,
 			int n, bool dry_run, EfStoreCounts *counts)
 {
 	Oid relation = get_relname_relid(table, schema);
-	char *name = psprintf("%s.%s", quote_identifier(get_namespace_name(schema)), table);
-	bool guarded = false;
+	char *name = table_name(schema, table);
+	bool guarded = !dry_run && has_guards(relation); /* it is locked, so that stays true */
 	EfStoreCounts todo;
 
-	if (!dry_run)
-	{
-		EfQueryRun(psprintf("LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE", name), 0, NULL,
-				   NULL, NULL);
-		guarded = has_guards(relation); /* under the lock, so that it stays true */
-	}
 	if (guarded)
 		bring_up_to_date(name, rows, columns, n, true, &todo);
 	bring_up_to_date(name, rows, columns, n, dry_run, counts);
@@ -423,33 +366,70 @@ write_table(Oid schema, const char *table, const char *rows, int64 nrows, const 
 		check_row_security(relation, name, rows, columns, n);
 }
 
-void
-EfStoreWrite(Oid schema, EfAggregate *aggregate, bool dry_run, EfStoreCounts *counts)
+/* Whether the role has the rights that the lock takes, and the direct way too. */
+static bool
+may_lock(Oid table)
 {
-	TupleDesc features_desc = make_desc(features_columns, FEATURES_COLUMNS);
-	TupleDesc compounds_desc = make_desc(compounds_columns, lengthof(compounds_columns));
-	Tuplestorestate *features = tuplestore_begin_heap(false, false, work_mem);
-	Tuplestorestate *compounds;
+	AclMode rights = ACL_INSERT | ACL_UPDATE | ACL_DELETE;
+
+	return pg_class_aclmask(table, GetUserId(), rights, ACLMASK_ALL) == rights;
+}
+
+/* Whether the table could be written, or with dry_run compared, without SQL. */
+static bool
+write_directly(Oid schema, EfTuples *rows, bool dry_run, EfStoreCounts *counts)
+{
+	Oid table = get_relname_relid("features", schema);
+	Relation relation;
+	const char *obstacle;
+
+	/* LOCK TABLE cannot be said while workers are at work; here it checks rights, too */
+	if (!dry_run && may_lock(table))
+		LockRelationOid(table, ShareRowExclusiveLock);
+	relation = table_open(table, dry_run ? AccessShareLock : RowExclusiveLock);
+	obstacle = EfDirectObstacle(relation, dry_run);
+	if (obstacle == NULL)
+		EfDirectWrite(relation, rows, dry_run, counts);
+	else
+		ereport(DEBUG1,
+				(errmsg_internal("table \"%s\" is brought up to date by SQL, which is slower: %s",
+								 RelationGetRelationName(relation), obstacle)));
+	table_close(relation, NoLock);
+	return obstacle == NULL;
+}
+
+void
+EfStoreFeatures(Oid schema, EfTuples *rows, bool dry_run, EfStoreCounts *counts)
+{
+	TupleDesc desc;
+	Tuplestorestate *store;
+
+	if (write_directly(schema, rows, dry_run, counts))
+		return;
+	desc = EfStoreDesc();
+	store = tuplestore_begin_heap(false, false, work_mem);
+	EfStoreFill(rows, desc, store);
+	if (!dry_run)
+		lock_table(schema, "features");
+	EfQueryRelation("eikon_new_features", desc, store, tuplestore_tuple_count(store));
+	write_table(schema, "features", "eikon_new_features", tuplestore_tuple_count(store),
+				EfFeaturesColumns, EF_FEATURES_COLUMNS, dry_run, counts);
+	tuplestore_end(store);
+}
+
+void
+EfStoreCompounds(Oid schema, EfCompounds *compounds)
+{
+	TupleDesc desc = EfMakeDesc(compounds_columns, lengthof(compounds_columns));
+	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
 	EfStoreCounts unused;
 
-	EfStoreFill(aggregate, features_desc, features);
-	EfQueryRelation("eikon_new_features", features_desc, features,
-					tuplestore_tuple_count(features));
-	write_table(schema, "features", "eikon_new_features", tuplestore_tuple_count(features),
-				features_columns, FEATURES_COLUMNS, dry_run, counts);
-	tuplestore_end(features);
-
-	/* a dry run has nothing to tell of them */
-	if (dry_run)
-		return;
-	compounds = tuplestore_begin_heap(false, false, work_mem);
-	fill_compounds(aggregate, compounds_desc, compounds);
-	EfQueryRelation("eikon_new_compounds", compounds_desc, compounds,
-					tuplestore_tuple_count(compounds));
-	write_table(schema, "eikon_compounds", "eikon_new_compounds",
-				tuplestore_tuple_count(compounds), compounds_columns,
-				lengthof(compounds_columns), false, &unused);
-	tuplestore_end(compounds);
+	fill_compounds(compounds, desc, store);
+	EfQueryRelation("eikon_new_compounds", desc, store, tuplestore_tuple_count(store));
+	lock_table(schema, "eikon_compounds");
+	write_table(schema, "eikon_compounds", "eikon_new_compounds", tuplestore_tuple_count(store),
+				compounds_columns, lengthof(compounds_columns), false, &unused);
+	tuplestore_end(store);
 }
 
 /* --- rejects --- */
@@ -468,7 +448,7 @@ EfRejectsBegin(void)
 
 	rejects->context = AllocSetContextCreate(CurrentMemoryContext, "eikon_features reject",
 											 ALLOCSET_DEFAULT_SIZES);
-	rejects->desc = make_desc(rejects_columns, lengthof(rejects_columns));
+	rejects->desc = EfMakeDesc(rejects_columns, lengthof(rejects_columns));
 	rejects->rows = tuplestore_begin_heap(false, false, work_mem);
 	return rejects;
 }

@@ -5,7 +5,10 @@
 #ifndef EF_STORE_H
 #define EF_STORE_H
 
+#include "access/htup.h"
 #include "aggregate.h"
+#include "compat.h"
+#include "lib/stringinfo.h"
 #include "query.h"
 #include "reject.h"
 
@@ -24,12 +27,39 @@ typedef struct EfStoreCounts
  */
 extern bool EfStoreIsColumn(TupleDesc desc, int i, const char *name, Oid type);
 
+/* Rows of the table features, by ascending user_id: heap tuples of EfStoreDesc(). */
+typedef struct EfTuples
+{
+	bool (*next)(void *arg, HeapTupleData *tuple); /* valid until the next call; false: no more */
+	void *arg;
+	int64 count;
+} EfTuples;
+
+/* The known compounds, in any order. */
+typedef struct EfCompounds
+{
+	bool (*next)(void *arg, EfCompound *compound); /* texts as above */
+	void *arg;
+} EfCompounds;
+
+extern TupleDesc EfStoreDesc(void);
+
 /*
- * Puts the features of all users into rows, by ascending user_id. desc has
- * the columns of the table features, by name; others are NULL. Throws where a
- * user's total run time is out of range.
+ * Appends the row to the buffer, MAXALIGNed, as heap_form_tuple would make it of
+ * EfStoreDesc(), but for what a header has of transactions; tuple points there
+ * until the buffer grows again. False where the user's total run time is out of
+ * range, and nothing is done.
  */
-extern void EfStoreFill(EfAggregate *aggregate, TupleDesc desc, Tuplestorestate *rows);
+extern bool EfStoreForm(const EfFeatures *features, StringInfo buffer, HeapTupleData *tuple);
+
+/* Throws for the user of whom EfStoreForm() said so. */
+pg_noreturn extern void EfStoreOutOfRange(int64 user_id);
+
+/*
+ * Puts the rows into a tuplestore whose desc has columns of the table features, by
+ * name, in any order; others are NULL.
+ */
+extern void EfStoreFill(EfTuples *rows, TupleDesc desc, Tuplestorestate *store);
 
 /* Throws unless the tables still have the columns that the extension gave them. */
 extern void EfStoreCheck(Oid schema);
@@ -41,13 +71,15 @@ extern void EfStoreCheck(Oid schema);
 extern void EfStoreLock(Oid schema);
 
 /*
- * Brings the tables features and eikon_compounds of the schema to what the
- * aggregate says, writing only rows that differ; with dry_run only counts them.
- * Other writers wait until the end of the transaction, so that what the run
- * leaves is what it derived; readers are not blocked. Needs EfQueryBegin.
+ * Brings the table features of the schema to what the rows say, writing only what
+ * differs; with dry_run only counts it. Other writers wait until the end of the
+ * transaction, so that what the run leaves is what it derived; readers are not
+ * blocked. Needs EfQueryBegin.
  */
-extern void EfStoreWrite(Oid schema, EfAggregate *aggregate, bool dry_run,
-						 EfStoreCounts *counts);
+extern void EfStoreFeatures(Oid schema, EfTuples *rows, bool dry_run, EfStoreCounts *counts);
+
+/* The same for eikon_compounds. */
+extern void EfStoreCompounds(Oid schema, EfCompounds *compounds);
 
 /* Rejects kept until the run is on record; on disk when there are many. */
 typedef struct EfRejects EfRejects;

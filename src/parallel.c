@@ -1,0 +1,251 @@
+/*
+ * parallel.c
+ *		A team of processes.
+ *
+ *	leader    ... prepares | does a job with the others | prepares | ... | dismisses
+ *	worker        waits    | does the job               | waits    | ... | exits
+ *
+ * Both lines are crossed at a barrier. A worker that comes late joins at whatever
+ * is going on. An error in a worker reaches the leader as an interrupt
+ * while it waits, and ends the team, as an error of the leader does.
+ */
+#include "postgres.h"
+
+#include <unistd.h>
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "parallel.h"
+#include "pgstat.h"
+#include "storage/barrier.h"
+#include "storage/shm_toc.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#define KEY_TEAM 1
+#define KEY_DATA 2
+
+/* What the number of a job says when there are no more. */
+#define NO_JOB (-1)
+
+typedef struct EfTeamShared
+{
+	Barrier barrier;
+	uint32 nmembers;
+	size_t size; /* of the data */
+	int job;
+	pg_atomic_uint32 next;
+	ConditionVariable news;
+	EfPoolShared pool;
+} EfTeamShared;
+
+static int parallel_workers = -1;
+static const EfJobFn *jobs;
+static int njobs;
+
+PGDLLEXPORT void EfTeamWorker(dsm_segment *segment, shm_toc *toc);
+
+void
+EfParallelInit(void)
+{
+	/*
+	 * Lower it where other sessions need the processors more; raise it above
+	 * max_parallel_workers to no effect.
+	 */
+	DefineCustomIntVariable("eikon_features.parallel_workers",
+							"Parallel workers that a derivation may use.",
+							"-1 is one less than there are processors.",
+							&parallel_workers, -1, -1, 1024,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+void
+EfParallelJobs(const EfJobFn *all, int n)
+{
+	jobs = all;
+	njobs = n;
+}
+
+int
+EfParallelWorkers(void)
+{
+	int workers = parallel_workers;
+
+	if (workers < 0)
+		workers = Max((int) sysconf(_SC_NPROCESSORS_ONLN), 1) - 1;
+	return Min(workers, max_parallel_workers);
+}
+
+static EfTeam *
+begin_member(MemoryContext parent, EfTeamShared *shared, void *data, uint32 member)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "eikon_features team",
+												  ALLOCSET_DEFAULT_SIZES);
+	EfTeam *team = MemoryContextAllocZero(context, sizeof(EfTeam));
+
+	team->context = context;
+	team->shared = shared;
+	team->data = data;
+	team->member = member;
+	team->nmembers = shared->nmembers;
+	return team;
+}
+
+EfTeam *
+EfTeamBegin(MemoryContext parent, int nworkers, size_t size, uint64 limit)
+{
+	ParallelContext *workers;
+	EfTeamShared *shared;
+	EfTeam *team;
+	void *data;
+
+	EnterParallelMode();
+	workers = CreateParallelContext("eikon_features", "EfTeamWorker", nworkers);
+	shm_toc_estimate_chunk(&workers->estimator, sizeof(EfTeamShared));
+	shm_toc_estimate_chunk(&workers->estimator, size);
+	shm_toc_estimate_keys(&workers->estimator, 2);
+	InitializeParallelDSM(workers);
+
+	shared = shm_toc_allocate(workers->toc, sizeof(EfTeamShared));
+	memset(shared, 0, sizeof(*shared));
+	shared->nmembers = (uint32) workers->nworkers + 1;
+	shared->size = size;
+	data = shm_toc_allocate(workers->toc, size);
+	memset(data, 0, size);
+	shm_toc_insert(workers->toc, KEY_TEAM, shared);
+	shm_toc_insert(workers->toc, KEY_DATA, data);
+
+	team = begin_member(parent, shared, data, 0);
+	team->workers = workers;
+	ConditionVariableInit(&shared->news);
+	BarrierInit(&shared->barrier, 0);
+	(void) BarrierAttach(&shared->barrier);
+	EfPoolBegin(&team->pool, &shared->pool, limit, team->context);
+	if (workers->nworkers > 0)
+		LaunchParallelWorkers(workers);
+	return team;
+}
+
+void
+EfTeamStart(EfTeam *team, int job)
+{
+	EfTeamShared *shared = team->shared;
+
+	Assert(team->workers != NULL && job >= 0 && job < njobs);
+	shared->job = job;
+	pg_atomic_write_u32(&shared->next, 0);
+	(void) BarrierArriveAndWait(&shared->barrier, PG_WAIT_EXTENSION);
+}
+
+void
+EfTeamFinish(EfTeam *team)
+{
+	(void) BarrierArriveAndWait(&team->shared->barrier, PG_WAIT_EXTENSION);
+}
+
+void
+EfTeamDo(EfTeam *team, int job)
+{
+	EfTeamStart(team, job);
+	jobs[job](team);
+	EfTeamFinish(team);
+}
+
+uint32
+EfTeamPeek(EfTeam *team)
+{
+	return pg_atomic_read_u32(&team->shared->next);
+}
+
+void
+EfTeamWaitBegin(EfTeam *team)
+{
+	ConditionVariablePrepareToSleep(&team->shared->news);
+}
+
+void
+EfTeamWait(EfTeam *team)
+{
+	ConditionVariableSleep(&team->shared->news, PG_WAIT_EXTENSION);
+}
+
+void
+EfTeamWaitEnd(EfTeam *team)
+{
+	(void) ConditionVariableCancelSleep();
+}
+
+void
+EfTeamWake(EfTeam *team)
+{
+	ConditionVariableBroadcast(&team->shared->news);
+}
+
+uint32
+EfTeamNext(EfTeam *team)
+{
+	CHECK_FOR_INTERRUPTS();
+	return pg_atomic_fetch_add_u32(&team->shared->next, 1);
+}
+
+/* A copy that does not go with the parallel context. */
+static void *
+keep(EfTeam *team, const void *shared, size_t size)
+{
+	return memcpy(MemoryContextAlloc(team->context, size), shared, size);
+}
+
+void
+EfTeamDismiss(EfTeam *team)
+{
+	EfTeamShared *shared = team->shared;
+
+	shared->job = NO_JOB;
+	(void) BarrierArriveAndDetach(&shared->barrier);
+	WaitForParallelWorkersToFinish(team->workers);
+	team->data = keep(team, team->data, shared->size);
+	team->shared = keep(team, shared, sizeof(*shared));
+	team->pool.shared = &team->shared->pool;
+	DestroyParallelContext(team->workers);
+	team->workers = NULL;
+	ExitParallelMode();
+}
+
+/* An odd phase of the barrier is a job being done. */
+static void
+do_jobs(EfTeam *team)
+{
+	EfTeamShared *shared = team->shared;
+
+	if (BarrierAttach(&shared->barrier) % 2 == 0)
+		(void) BarrierArriveAndWait(&shared->barrier, PG_WAIT_EXTENSION);
+	while (shared->job != NO_JOB)
+	{
+		jobs[shared->job](team);
+		(void) BarrierArriveAndWait(&shared->barrier, PG_WAIT_EXTENSION);
+		(void) BarrierArriveAndWait(&shared->barrier, PG_WAIT_EXTENSION);
+	}
+	(void) BarrierDetach(&shared->barrier);
+}
+
+/* A worker's main function, which PostgreSQL calls by its name. */
+void
+EfTeamWorker(dsm_segment *segment, shm_toc *toc)
+{
+	EfTeamShared *shared = shm_toc_lookup(toc, KEY_TEAM, false);
+	EfTeam *team = begin_member(CurrentMemoryContext, shared, shm_toc_lookup(toc, KEY_DATA, false),
+								(uint32) ParallelWorkerNumber + 1);
+
+	EfPoolAttach(&team->pool, &shared->pool, team->context);
+	do_jobs(team);
+	EfPoolEnd(&team->pool);
+}
+
+void
+EfTeamEnd(EfTeam *team)
+{
+	Assert(team->workers == NULL);
+	EfPoolEnd(&team->pool);
+	MemoryContextDelete(team->context);
+}

@@ -1,0 +1,334 @@
+/*
+ * pipeline_read.c
+ *		The job of reading one kind's files.
+ *
+ *	EfFileRead -> EfRecordNext -> EfRowParse -> rows, by partition
+ *	                    |              |    `-> ids
+ *	                    `--------------`------> rejects
+ *
+ * Units are taken in order by whoever is free. Where a unit begins is found
+ * by looking for a newline, which is wrong where that stands within quotes: the
+ * leader sees it by the place where the unit before ended, and has the file
+ * read again by units that are known to begin with a record.
+ *
+ * Memory of a record's values is reset with each record.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pack.h"
+#include "pipeline_shared.h"
+#include "utils/memutils.h"
+
+/* One member's reading. */
+typedef struct Reading
+{
+	EfTeam *team;
+	EfShared *shared;
+	EfSharedFile *files;
+	EfText null;
+	const uint64 *repeated_ids; /* NULL at the first reading */
+	EfRanks ranks;
+	int shift;
+	MemoryContext values; /* of one record */
+	EfRow row;
+
+	EfStreamWriter *rows;
+	EfStreamWriter *ids;
+	EfStreamWriter *rejects;
+
+	EfSource *source;
+	EfFile *file; /* open; NULL: none */
+	uint32 file_number;
+
+	EfUnit *unit;
+	int64 first_line;
+	EfIdLog log;
+	EfPlace place;
+} Reading;
+
+static void
+close_file(Reading *r)
+{
+	if (r->file != NULL)
+		EfFileClose(r->file);
+	r->file = NULL;
+}
+
+/* Opens the unit's file, unless it is, to be read from the unit's first byte on. */
+static void
+open_file(Reading *r)
+{
+	const EfUnit *unit = r->unit;
+	const EfSharedFile *shared = &r->files[unit->file];
+	char skipped[8192];
+	int64 at;
+
+	if (r->file != NULL && (r->file_number != unit->file || !shared->plain))
+		close_file(r);
+	if (r->file == NULL)
+	{
+		r->file = EfFileOpen(r->source, shared->name, r->shared->encoding);
+		r->file_number = unit->file;
+		EfFileCheckStamp(r->file, &shared->stamp);
+	}
+	if (shared->plain)
+	{
+		EfFileSeek(r->file, unit->exact ? unit->begin : unit->begin - 1);
+		return;
+	}
+	for (at = EfFileTextOffset(r->file); at < unit->begin;)
+	{
+		size_t got = EfFileRead(r->file, skipped, (size_t) Min(unit->begin - at, (int64) sizeof(skipped)));
+
+		if (got == 0)
+			break;
+		at += (int64) got;
+	}
+}
+
+static char *
+put(char *to, const void *from, size_t len)
+{
+	if (len > 0)
+		memcpy(to, from, len);
+	return to + len;
+}
+
+/* Notes a reject; false when the rest of the unit is of no use. */
+static bool
+reject_record(Reading *r, const EfRecord *record, const EfRowFault *fault)
+{
+	EfUnit *unit = r->unit;
+	EfPackedReject packed;
+	char *to;
+
+	memset(&packed, 0, sizeof(packed));
+	packed.reason = fault->reason;
+	packed.sqlstate = fault->sqlstate;
+	packed.line = record->line - r->first_line;
+	packed.offset = record->offset;
+	packed.has_column = fault->column != NULL;
+	packed.column = fault->column == NULL ? 0 : (uint32) strlen(fault->column);
+	packed.has_value = fault->value.data != NULL;
+	packed.value = fault->value.len;
+	packed.message = (uint32) strlen(fault->message);
+
+	/* more than is kept, so that it is known to be cut */
+	packed.raw = (uint32) Min(record->raw_len, 2 * EF_REJECT_RAW);
+	packed.raw_partial = record->raw_partial || packed.raw < record->raw_len;
+	packed.value = Min(packed.value, 2 * EF_REJECT_RAW);
+
+	if (unit->rejected++ == 0)
+		unit->reject_block = EfStreamCut(r->rejects, 0);
+	to = EfStreamRoom(r->rejects, 0, sizeof(packed) + packed.column + packed.value + packed.message + packed.raw);
+	to = put(to, &packed, sizeof(packed));
+	to = put(to, fault->column, packed.column);
+	to = put(to, fault->value.data, packed.value);
+	to = put(to, fault->message, packed.message);
+	EfStreamWrote(r->rejects, 0, put(to, record->raw, packed.raw));
+	return unit->rejected <= r->shared->reject_limit;
+}
+
+/* Whether the id occurred before, which is known at a second reading only. */
+static inline bool
+is_repeated(Reading *r, int64 id)
+{
+	int64 number = r->unit->id_number + r->unit->taken++;
+
+	if (r->repeated_ids != NULL &&
+		(r->repeated_ids[number >> 6] & UINT64CONST(1) << (number & 63)) != 0)
+		return true;
+	EfIdLogAdd(&r->log, id);
+	return false;
+}
+
+static EfReason
+add_user(Reading *r, const EfUser *user)
+{
+	char *to;
+
+	if (is_repeated(r, user->user_id))
+		return EF_DUPLICATE_KEY;
+	to = EfStreamRoom(r->rows, 0, EF_PACKED_USER_BOUND(user));
+	if (EfStreamBegins(r->rows, 0, to))
+		EfStreamTag(r->rows, 0, (uint64) r->log.run.count - 1);
+	EfStreamWrote(r->rows, 0, EfPackUser(to, user));
+	return EF_TAKEN;
+}
+
+static EfReason
+add_compound(Reading *r, const EfCompound *compound)
+{
+	char *to;
+
+	if (is_repeated(r, compound->compound_id))
+		return EF_DUPLICATE_KEY;
+	to = EfStreamRoom(r->rows, 0, EF_PACKED_COMPOUND_BOUND(compound));
+	EfStreamWrote(r->rows, 0, EfPackCompound(to, compound));
+	return EF_TAKEN;
+}
+
+static inline EfReason
+add_experiment(Reading *r, const EfExperiment *experiment)
+{
+	uint32 rank;
+	uint32 partition;
+	char *to;
+
+	if (!EfRanksFind(&r->ranks, experiment->user_id, &rank))
+		return EF_UNKNOWN_USER;
+	if (is_repeated(r, experiment->experiment_id))
+		return EF_DUPLICATE_KEY;
+	partition = rank >> r->shift;
+	to = EfStreamRoom(r->rows, partition, EF_PACKED_EXPERIMENT_BOUND(experiment->ncompounds));
+	EfStreamWrote(r->rows, partition,
+				  EfPackExperiment(to, rank - (partition << r->shift), experiment));
+	return EF_TAKEN;
+}
+
+static inline EfReason
+add_row(Reading *r)
+{
+	switch (r->shared->kind)
+	{
+		case EF_USERS:
+			return add_user(r, &r->row.user);
+		case EF_COMPOUNDS:
+			return add_compound(r, &r->row.compound);
+		case EF_EXPERIMENTS:
+			return add_experiment(r, &r->row.experiment);
+	}
+	pg_unreachable();
+}
+
+/* Takes or rejects one record; false when the rest of the unit is of no use. */
+static bool
+take_record(Reading *r, const EfRecord *record)
+{
+	const EfRowMap *map = &r->files[r->unit->file].map;
+	EfReason reason;
+	EfRowFault fault;
+
+	r->unit->read++;
+	if (!EfRowParse(map, record, r->null, &r->row, &fault))
+		return reject_record(r, record, &fault);
+	reason = add_row(r);
+	if (likely(reason == EF_TAKEN))
+		return true;
+	EfRowRefused(map, record, &r->row, reason, &fault);
+	return reject_record(r, record, &fault);
+}
+
+/* Lets units after this one be left unread. */
+static void
+make_last(Reading *r, uint32 number)
+{
+	uint32 last = pg_atomic_read_u32(&r->shared->last);
+
+	while (number < last && !pg_atomic_compare_exchange_u32(&r->shared->last, &last, number))
+		;
+}
+
+static void
+read_records(Reading *r, uint32 number, EfRecordReader *reader)
+{
+	EfUnit *unit = r->unit;
+	MemoryContext old;
+	EfRecord record;
+	int64 line;
+
+	if (!unit->exact)
+		EfRecordSkipLine(reader);
+	EfRecordLimit(reader, unit->end);
+	EfRecordPosition(reader, &r->first_line, &unit->first);
+	EfIdLogBegin(&r->log, r->ids);
+	if (r->shared->kind != EF_EXPERIMENTS)
+		unit->row_block = EfStreamCut(r->rows, 0);
+	old = MemoryContextSwitchTo(r->values);
+	while (EfRecordNext(reader, &record))
+	{
+		CHECK_FOR_INTERRUPTS();
+		r->place.line = unit->line > 0 ? record.line : 0;
+		if (!take_record(r, &record))
+		{
+			make_last(r, number);
+			break;
+		}
+		MemoryContextReset(r->values);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(r->values);
+	r->place.line = 0;
+	EfRecordPosition(reader, &line, &unit->next);
+	unit->lines = line - r->first_line;
+	unit->newlines = *EfRecordNewlines(reader);
+	unit->ids = r->log.run;
+	if (r->shared->kind != EF_EXPERIMENTS)
+		unit->nrow_blocks = EfStreamCut(r->rows, 0) - unit->row_block;
+}
+
+static void
+read_unit(Reading *r, uint32 number, EfUnit *unit)
+{
+	const EfSharedFile *file = &r->files[unit->file];
+	ErrorContextCallback callback = {.callback = EfPlaceContext, .arg = &r->place};
+	EfRecordReader *reader;
+
+	r->unit = unit;
+	r->place.file = file->name;
+	r->place.line = 0;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+
+	unit->member = r->team->member;
+	unit->read = unit->taken = unit->rejected = 0;
+	open_file(r);
+	reader = EfRecordBegin(CurrentMemoryContext, &file->dialect, EfFileRead, r->file,
+						   unit->line, unit->exact ? unit->begin : unit->begin - 1,
+						   r->shared->max_record);
+	read_records(r, number, reader);
+	EfRecordEnd(reader);
+	if (!file->plain)
+		close_file(r);
+
+	error_context_stack = callback.previous;
+}
+
+void
+EfReadJob(EfTeam *team)
+{
+	EfShared *shared = team->data;
+	Reading reading = {.team = team, .shared = shared, .shift = shared->shift};
+	EfUnit *units = EfPoolAddress(&team->pool, shared->units);
+	uint32 number;
+
+	reading.files = EfPoolAddress(&team->pool, shared->files);
+	reading.null.data = EfPoolAddress(&team->pool, shared->null);
+	reading.null.len = (uint32) strlen(reading.null.data);
+	if (DsaPointerIsValid(shared->repeated_ids))
+		reading.repeated_ids = EfPoolAddress(&team->pool, shared->repeated_ids);
+	if (shared->kind == EF_EXPERIMENTS)
+		EfRanksAttach(&team->pool, &shared->ranks, &reading.ranks);
+	reading.values = AllocSetContextCreate(team->context, "eikon_features values",
+										   ALLOCSET_DEFAULT_SIZES);
+	EfRowBegin(&reading.row, team->context);
+	reading.rows = EfStreamWriteBegin(&team->pool, &shared->rows, team->member);
+	reading.ids = EfStreamWriteBegin(&team->pool, &shared->ids, team->member);
+	reading.rejects = EfStreamWriteBegin(&team->pool, &shared->rejects, team->member);
+	reading.source = EfSourceOpen(team->context, shared->source);
+
+	for (number = EfTeamNext(team); number < shared->nunits; number = EfTeamNext(team))
+	{
+		if (number > pg_atomic_read_u32(&shared->last))
+			break;
+		read_unit(&reading, number, &units[number]);
+	}
+
+	close_file(&reading);
+	EfSourceClose(reading.source);
+	EfStreamWriteEnd(reading.rows);
+	EfStreamWriteEnd(reading.ids);
+	EfStreamWriteEnd(reading.rejects);
+	MemoryContextDelete(reading.values);
+}
