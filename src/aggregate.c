@@ -405,6 +405,29 @@ list_compound(EfAggregate *aggregate, UserState *state, int64 id)
 		count_list(aggregate, state);
 }
 
+/* Lists n packed compounds; returns what follows them. */
+static inline const char *
+list_compounds(EfAggregate *aggregate, UserState *state, const char *packed, uint64 n,
+			   bool in_short)
+{
+	for (; n > 0 && in_short; n--)
+	{
+		uint16 id;
+
+		memcpy(&id, packed, sizeof(id));
+		packed += sizeof(id);
+		list_compound(aggregate, state, id);
+	}
+	for (; n > 0; n--)
+	{
+		uint64 id;
+
+		packed = EfGetVarint(packed, &id);
+		list_compound(aggregate, state, EfUnzigzag(id));
+	}
+	return packed;
+}
+
 void
 EfAggregateExperiments(EfAggregate *aggregate, const char *packed, size_t len)
 {
@@ -415,14 +438,14 @@ EfAggregateExperiments(EfAggregate *aggregate, const char *packed, size_t len)
 	while (packed < end)
 	{
 		uint64 number;
-		uint64 compounds;
+		uint64 bits;
 		UserState *state;
 
 		packed = EfGetVarint(packed, &number);
-		packed = EfGetVarint(packed, &compounds);
+		packed = EfGetVarint(packed, &bits);
 		state = &aggregate->states[number];
 		state->experiments++;
-		if (compounds & 1)
+		if (bits & EF_PACKED_TIMED)
 		{
 			double run_time;
 
@@ -431,13 +454,8 @@ EfAggregateExperiments(EfAggregate *aggregate, const char *packed, size_t len)
 			state->timed++;
 			EfSumAdd(&state->run_time, run_time, aggregate->reset);
 		}
-		for (compounds >>= 1; compounds > 0; compounds--)
-		{
-			uint64 id;
-
-			packed = EfGetVarint(packed, &id);
-			list_compound(aggregate, state, EfUnzigzag(id));
-		}
+		packed = list_compounds(aggregate, state, packed, bits >> EF_PACKED_BITS,
+								(bits & EF_PACKED_SHORT) != 0);
 	}
 }
 

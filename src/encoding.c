@@ -163,10 +163,19 @@ convert_to_server(EfText *text, int encoding)
 static bool
 is_ascii(const char *s, uint32 len)
 {
-	for (uint32 i = 0; i < len; i++)
-		if ((signed char) s[i] <= 0)
-			return false;
-	return true;
+	uint64 word;
+	uint64 high = 0;
+	uint32 i = 0;
+
+	/* a byte less one has its high bit set where it is 0, or where it had it anyway */
+	for (; i + sizeof(word) <= len; i += sizeof(word))
+	{
+		memcpy(&word, s + i, sizeof(word));
+		high |= word | (word - UINT64CONST(0x0101010101010101));
+	}
+	for (; i < len; i++)
+		high |= (signed char) s[i] <= 0 ? UINT64CONST(0x80) : 0;
+	return (high & UINT64CONST(0x8080808080808080)) == 0;
 }
 
 bool

@@ -10,8 +10,8 @@
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
-/* Up to so many numbers for each id, a bitmap takes no more memory than a list. */
-#define BITMAP_NUMBERS 64
+/* Up to so many numbers for each id, a bitmap with counts takes no more memory than a list. */
+#define BITMAP_NUMBERS 48
 
 /* Is given each id and its number over all runs. */
 typedef void (*IdFn)(void *arg, int64 id, int64 number);

@@ -82,19 +82,42 @@ EfUnpackCompound(const char *from, EfCompound *compound)
 	return EfUnpackText(from, &compound->structure);
 }
 
+/* The bits below the number of compounds. */
+#define EF_PACKED_TIMED 1 /* a run time follows, then the compounds ... */
+#define EF_PACKED_SHORT 2 /* ... in two bytes each, else in a varint */
+#define EF_PACKED_BITS 2
+
 /* The experiment of the user with that number; its own id is left out. */
 static inline char *
 EfPackExperiment(char *to, uint32 user, const EfExperiment *experiment)
 {
+	uint64 bits = experiment->has_run_time ? EF_PACKED_TIMED : 0;
+	uint64 any = 0;
+
+	for (int i = 0; i < experiment->ncompounds; i++)
+		any |= (uint64) experiment->compound_ids[i];
+	if (any <= PG_UINT16_MAX)
+		bits |= EF_PACKED_SHORT;
 	to = EfPutVarint(to, user);
-	to = EfPutVarint(to, (uint64) experiment->ncompounds << 1 | experiment->has_run_time);
+	to = EfPutVarint(to, (uint64) experiment->ncompounds << EF_PACKED_BITS | bits);
 	if (experiment->has_run_time)
 	{
 		memcpy(to, &experiment->run_time, sizeof(double));
 		to += sizeof(double);
 	}
+	if (any > PG_UINT16_MAX)
+	{
+		for (int i = 0; i < experiment->ncompounds; i++)
+			to = EfPutVarint(to, EfZigzag(experiment->compound_ids[i]));
+		return to;
+	}
 	for (int i = 0; i < experiment->ncompounds; i++)
-		to = EfPutVarint(to, EfZigzag(experiment->compound_ids[i]));
+	{
+		uint16 id = (uint16) experiment->compound_ids[i];
+
+		memcpy(to, &id, sizeof(id));
+		to += sizeof(id);
+	}
 	return to;
 }
 
