@@ -259,7 +259,7 @@ build_list(EfPool *pool, EfRanksShared *shared, EfStreamReader *logs, const EfId
 		   int n, uint64 span)
 {
 	Target target;
-	size_t nbuckets = shared->count / 4 + 1;
+	size_t nbuckets = shared->count / 4 + 2; /* so that the shift stays below 64 */
 	uint32 *starts;
 	size_t bucket = 0;
 

@@ -56,7 +56,8 @@ EfPipelineInit(void)
 uint64
 EfPoolLimit(void)
 {
-	return (uint64) pool_size * 1024;
+	/* the rest is for what each process has of its own */
+	return (uint64) pool_size * 1024 / 16 * 15;
 }
 
 /* --- the kinds --- */

@@ -157,6 +157,15 @@ EfDirectObstacle(Relation relation, bool dry_run)
 #define BATCH_ROWS 1000
 #define BATCH_BYTES (256 * 1024)
 
+/*
+ * New rows are written through a ring of few buffers, as COPY writes them, where
+ * they would take more than a part of all buffers; otherwise they may stay there,
+ * which spares waiting for each page and its WAL to be written. A scan of the
+ * table makes the same difference.
+ */
+#define BUFFERS_PART 4
+#define ROW_BYTES 256
+
 /* What one pass does. */
 #define DELETES 1
 #define UPDATES 2 /* and counts what is unchanged */
@@ -187,7 +196,7 @@ typedef struct Table
 	TupleDesc later_desc;
 
 	/* the new rows: images of their own, since their headers are written to */
-	BulkInsertState bulk;
+	BulkInsertState bulk; /* or NULL */
 	TupleTableSlot **slots;
 	HeapTupleData *tuples;
 	int nslots; /* made so far */
@@ -217,7 +226,7 @@ open_indexes(Table *table)
 }
 
 static void
-begin_writing(Table *table)
+begin_writing(Table *table, int64 nrows)
 {
 	/* a publication may need to know which row it was */
 	CheckCmdReplicaIdentity(table->relation, CMD_DELETE);
@@ -229,7 +238,8 @@ begin_writing(Table *table)
 	table->slot = MakeSingleTupleTableSlot(RelationGetDescr(table->relation), &TTSOpsHeapTuple);
 	initStringInfo(&table->image);
 	table->later_desc = EfMakeDesc(later_columns, lengthof(later_columns));
-	table->bulk = GetBulkInsertState();
+	if (nrows > (int64) (NBuffers / BUFFERS_PART) * (BLCKSZ / ROW_BYTES))
+		table->bulk = GetBulkInsertState();
 	table->slots = palloc(sizeof(TupleTableSlot *) * BATCH_ROWS);
 	table->tuples = palloc(sizeof(HeapTupleData) * BATCH_ROWS);
 	table->size = BATCH_BYTES;
@@ -240,7 +250,8 @@ static void
 end_writing(Table *table)
 {
 	table_finish_bulk_insert(table->relation, 0);
-	FreeBulkInsertState(table->bulk);
+	if (table->bulk != NULL)
+		FreeBulkInsertState(table->bulk);
 	for (int i = 0; i < table->nslots; i++)
 		ExecDropSingleTupleTableSlot(table->slots[i]);
 	ExecDropSingleTupleTableSlot(table->slot);
@@ -617,7 +628,7 @@ EfDirectWrite(Relation relation, EfTuples *rows, bool dry_run, EfStoreCounts *co
 	PushActiveSnapshot(GetTransactionSnapshot());
 	table.snapshot = GetActiveSnapshot();
 	if (!dry_run)
-		begin_writing(&table);
+		begin_writing(&table, rows->count);
 	if (!dry_run && indexes.unique && RelationGetNumberOfBlocks(relation) > 0)
 		merge_in_order(&table, rows);
 	else
