@@ -74,7 +74,7 @@ EfParallelWorkers(void)
 
 	if (workers < 0)
 		workers = Max((int) sysconf(_SC_NPROCESSORS_ONLN), 1) - 1;
-	return Min(workers, max_parallel_workers);
+	return IsParallelWorker() ? 0 : Min(workers, max_parallel_workers);
 }
 
 static EfTeam *

@@ -58,6 +58,7 @@ typedef struct Indexes
 	Oid key;		/* the one that is_key */
 	bool unique;	/* others are unique */
 	bool exclusion; /* one of them keeps an exclusion constraint */
+	bool functions; /* one of them has expressions or a predicate */
 } Indexes;
 
 static Indexes
@@ -77,6 +78,9 @@ look_at_indexes(Relation relation)
 			indexes.unique = true;
 		if (index->rd_index->indisexclusion)
 			indexes.exclusion = true;
+		if (!heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) ||
+			!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+			indexes.functions = true;
 		index_close(index, NoLock);
 	}
 	list_free(oids);
@@ -629,7 +633,10 @@ EfDirectWrite(Relation relation, EfTuples *rows, bool dry_run, EfStoreCounts *co
 	table.snapshot = GetActiveSnapshot();
 	if (!dry_run)
 		begin_writing(&table, rows->count);
-	if (!dry_run && indexes.unique && RelationGetNumberOfBlocks(relation) > 0)
+
+	/* functions in indexes may do what is not allowed as long as workers are at work */
+	if (!dry_run && (indexes.functions ||
+					 (indexes.unique && RelationGetNumberOfBlocks(relation) > 0)))
 		merge_in_order(&table, rows);
 	else
 		merge(&table, rows);

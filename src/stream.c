@@ -46,10 +46,13 @@ struct EfStreamReader
 
 /* --- the pool --- */
 
+/* A cancel would leave files behind, since it interrupts the going through directories. */
 static void
-delete_files(void *shared)
+delete_files(void *files)
 {
-	FileSetDeleteAll((FileSet *) shared);
+	HOLD_INTERRUPTS();
+	FileSetDeleteAll((FileSet *) files);
+	RESUME_INTERRUPTS();
 }
 
 /*
