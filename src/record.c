@@ -682,6 +682,7 @@ read_regular(EfRecordReader *reader, EfRecord *record, bool *found)
 	const char *begin;
 	size_t len;
 	size_t newline;
+	bool blank;
 
 	if (!regular->enabled)
 		return false;
@@ -703,8 +704,10 @@ read_regular(EfRecordReader *reader, EfRecord *record, bool *found)
 	if (len > reader->max_record)
 		return false;
 
-	*found = !regular->empty;
-	if (*found || !EfIsBlankLine(begin, len))
+	/* blank lines are none of the dialect's, whatever it takes for padding */
+	blank = (unsigned char) *begin <= ' ' && EfIsBlankLine(begin, len);
+	*found = !regular->empty && !blank;
+	if (!blank)
 		count_newline(reader, begin, len + newline, newline);
 	reader->consumed = len + newline;
 	reader->consumed_lines = 1;

@@ -16,7 +16,7 @@ EfRegularBegin(EfRegular *regular, const EfDialect *dialect, MemoryContext conte
 	bool lf = dialect->newline == EF_NEWLINE_LF;
 
 	memset(regular, 0, sizeof(*regular));
-	regular->enabled = dialect->escape == dialect->quote;
+	regular->enabled = dialect->escape == dialect->quote && !EfIsBlank(dialect->quote);
 	regular->any_newline = dialect->newline == EF_NEWLINE_ANY;
 	regular->trim_quoted = dialect->padding == EF_PADDING_TRIM_QUOTED;
 	regular->delimiter = dialect->delimiter;

@@ -6,13 +6,18 @@
  */
 #include "server.h"
 
+#include <time.h>
+
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "utils/datetime.h"
 
 typedef struct Chunk
 {
 	struct Chunk *next;
 	struct Chunk *previous;
 	struct Context *context;
+	Size size;
 } Chunk;
 
 typedef struct Context
@@ -31,6 +36,7 @@ MemoryContext TopMemoryContext = NULL;
 volatile sig_atomic_t InterruptPending = false;
 
 size_t server_allocated;
+size_t server_held;
 int server_interrupts;
 
 void
@@ -49,7 +55,9 @@ MemoryContextAllocExtended(MemoryContext context, Size size, int flags)
 
 	assert_non_null(chunk);
 	server_allocated += size;
+	server_held += size;
 	chunk->context = owner;
+	chunk->size = size;
 	chunk->previous = NULL;
 	chunk->next = owner->chunks;
 	if (owner->chunks != NULL)
@@ -84,11 +92,24 @@ palloc0(Size size)
 	return MemoryContextAllocZero(CurrentMemoryContext, size);
 }
 
+void *
+palloc_extended(Size size, int flags)
+{
+	return MemoryContextAllocExtended(CurrentMemoryContext, size, flags);
+}
+
+static Chunk *
+chunk_of(void *pointer)
+{
+	return (Chunk *) ((char *) pointer - CHUNK_SIZE);
+}
+
 void
 pfree(void *pointer)
 {
-	Chunk *chunk = (Chunk *) ((char *) pointer - CHUNK_SIZE);
+	Chunk *chunk = chunk_of(pointer);
 
+	server_held -= chunk->size;
 	if (chunk->previous != NULL)
 		chunk->previous->next = chunk->next;
 	else
@@ -96,6 +117,17 @@ pfree(void *pointer)
 	if (chunk->next != NULL)
 		chunk->next->previous = chunk->previous;
 	free(chunk);
+}
+
+void *
+repalloc(void *pointer, Size size)
+{
+	Chunk *chunk = chunk_of(pointer);
+	void *new = MemoryContextAlloc((MemoryContext) chunk->context, size);
+
+	memcpy(new, pointer, Min(size, chunk->size));
+	pfree(pointer);
+	return new;
 }
 
 char *
@@ -132,14 +164,22 @@ AllocSetContextCreateInternal(MemoryContext parent, const char *name, Size min_s
 }
 
 void
+MemoryContextReset(MemoryContext context)
+{
+	Context *emptied = (Context *) context;
+
+	while (emptied->child != NULL)
+		MemoryContextDelete((MemoryContext) emptied->child);
+	while (emptied->chunks != NULL)
+		pfree((char *) emptied->chunks + CHUNK_SIZE);
+}
+
+void
 MemoryContextDelete(MemoryContext context)
 {
 	Context *gone = (Context *) context;
 
-	while (gone->child != NULL)
-		MemoryContextDelete((MemoryContext) gone->child);
-	while (gone->chunks != NULL)
-		pfree((char *) gone->chunks + CHUNK_SIZE);
+	MemoryContextReset(context);
 	if (gone->parent != NULL)
 	{
 		Context **link = &gone->parent->child;
@@ -149,6 +189,30 @@ MemoryContextDelete(MemoryContext context)
 		*link = gone->sibling;
 	}
 	free(gone);
+}
+
+List *
+lappend(List *list, void *datum)
+{
+	int n = list_length(list);
+	List *longer = palloc(offsetof(List, initial_elements) + sizeof(ListCell) * ((Size) n + 1));
+
+	longer->type = T_List;
+	longer->length = longer->max_length = n + 1;
+	longer->elements = longer->initial_elements;
+	if (n > 0)
+		memcpy(longer->elements, list->elements, sizeof(ListCell) * (Size) n);
+	longer->elements[n].ptr_value = datum;
+	return longer;
+}
+
+/* The Julian day, from what the C library knows of calendars. */
+int
+date2j(int year, int month, int day)
+{
+	struct tm date = {.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day};
+
+	return (int) (timegm(&date) / (24 * 60 * 60)) + 2440588;
 }
 
 bool
@@ -214,6 +278,7 @@ server_begin(void)
 	CurrentMemoryContext = TopMemoryContext;
 	InterruptPending = false;
 	server_allocated = 0;
+	server_held = 0;
 	server_interrupts = 0;
 }
 
@@ -235,4 +300,19 @@ read_pieces(void *arg, char *buf, size_t len)
 	memcpy(buf, pieces->data + pieces->pos, len);
 	pieces->pos += len;
 	return len;
+}
+
+uint32
+next_random(void)
+{
+	static uint64 seed = 1;
+
+	seed = seed * UINT64CONST(6364136223846793005) + UINT64CONST(1442695040888963407);
+	return (uint32) (seed >> 33);
+}
+
+size_t
+random_below(size_t n)
+{
+	return next_random() % n;
 }

@@ -24,6 +24,9 @@ extern void server_end(void);
 extern size_t server_allocated;
 extern int server_interrupts;
 
+/* Bytes allocated and not freed. */
+extern size_t server_held;
+
 /* Text that comes in pieces of a given size, for an EfReadFn. */
 typedef struct Pieces
 {
@@ -34,5 +37,9 @@ typedef struct Pieces
 } Pieces;
 
 extern size_t read_pieces(void *arg, char *buf, size_t len);
+
+/* 31 bits that nobody would guess, but the same at every run. */
+extern uint32 next_random(void);
+extern size_t random_below(size_t n);
 
 #endif /* EF_TEST_SERVER_H */

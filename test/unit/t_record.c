@@ -352,9 +352,8 @@ test_random(void **state)
 	EfDialect dialect = {PLAIN};
 	Reference reference;
 	int well_formed = 0;
-	uint64 seed = 1;
 
-	for (int round = 0; round < 20000; round++)
+	for (int round = 0; round < 4000; round++)
 	{
 		char input[32];
 		char whole[4096];
@@ -362,10 +361,7 @@ test_random(void **state)
 		size_t len = (size_t) (round % 24);
 
 		for (size_t i = 0; i < len; i++)
-		{
-			seed = seed * UINT64CONST(6364136223846793005) + UINT64CONST(1442695040888963407);
-			input[i] = alphabet[(seed >> 33) % (sizeof(alphabet) - 1)];
-		}
+			input[i] = alphabet[random_below(sizeof(alphabet) - 1)];
 		server_begin();
 		read_all(input, len, len + 1, &dialect, whole, sizeof(whole));
 		for (size_t piece = 1; piece <= len; piece++)
@@ -381,7 +377,7 @@ test_random(void **state)
 			well_formed++;
 		}
 	}
-	assert_true(well_formed > 1000);
+	assert_true(well_formed > 500);
 }
 
 int
