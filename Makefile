@@ -35,7 +35,7 @@ TAP_TESTS := $(if $(PROVE_TESTS),1)
 
 # Goals that must work before PostgreSQL is installed. They are kept apart
 # from PGXS, which has a "check" of its own.
-own_goals = help run stop check format image
+own_goals = help run stop check bench bench-smoke format image
 .PHONY: $(own_goals)
 
 ifeq (,$(filter $(own_goals),$(MAKECMDGOALS)))
@@ -73,6 +73,8 @@ help:
 	@echo 'make run             try it: a private server on loopback, with the files of data/'
 	@echo 'make stop            stop that server'
 	@echo 'make check           all tests, on throwaway servers (GROUPS="regress tap": some)'
+	@echo 'make bench           measure it against its peers (SIZE=10: million experiments)'
+	@echo 'make bench-smoke     only see that the benchmark works'
 	@echo 'make format          format the C sources'
 	@echo 'make image           build the container image'
 
@@ -84,6 +86,12 @@ stop:
 
 check:
 	@bash test/check.sh $(GROUPS)
+
+bench:
+	@bash bench/run.sh
+
+bench-smoke:
+	@bash bench/run.sh --smoke
 
 format:
 	@bash deploy/packages.sh format

@@ -3,7 +3,8 @@
 # packages.sh GROUP: installs the Debian or Ubuntu packages that are missing.
 #
 #	run	compiler, PostgreSQL, libraries: what building and running takes
-#	check	run, and the tools of the tests
+#	check	run, bench, and the tools of the tests
+#	bench	run, the peers of the benchmark and its tools
 #	format	the formatter alone
 #
 # Does nothing where nothing is missing. PG_CONFIG= names a PostgreSQL to use as
@@ -67,14 +68,22 @@ need_for_format() {
     need_command clang-format-14 clang-format -- 'clang-format-14|clang-format'
 }
 
-need_for_check() {
+need_for_bench() {
     need_for_run
+    need_command gnuplot -- gnuplot-nox
+    need_command node -- nodejs
+    need_command npm -- npm
+    need_package libcmocka-dev
+    need_package python3-pandas
+}
+
+need_for_check() {
+    need_for_bench
     need_for_format
     need_command clang-14 clang -- 'clang-14|clang'
     need_command valgrind -- valgrind
     need_command prove -- perl
     need_command zstd -- zstd
-    need_package libcmocka-dev
     need_package libipc-run-perl
 }
 
@@ -167,8 +176,8 @@ allow_main_cluster() {
 main() {
     local packages
     case ${1:-} in
-        run | check | format) "need_for_$1" ;;
-        *) die 'which group: run, check or format?' ;;
+        run | check | bench | format) "need_for_$1" ;;
+        *) die 'which group: run, check, bench or format?' ;;
     esac
     [ ${#missing[@]} -gt 0 ] || return 0
 

@@ -10,6 +10,7 @@
 #	regress		test/sql against expected/
 #	isolation	test/isolation: sessions that meet
 #	tap		test/t: what takes a server's start, stop or crash
+#	bench		bench: that the benchmark works; no time is judged
 #
 # A group that cannot run, or runs nothing, has failed. The last line is
 # "N passed, N failed". EIKON_OS_USER is, for root, the user to run the tests as
@@ -20,7 +21,7 @@ set -euo pipefail
 # shellcheck source=deploy/lib.sh
 . "$(dirname "$0")/../deploy/lib.sh"
 
-all_groups='format build-gcc build-clang unit regress isolation tap'
+all_groups='format build-gcc build-clang unit regress isolation tap bench'
 
 require_known() {
     local group

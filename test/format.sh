@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mapfile -t files < <(find src test/unit -name '*.[ch]' 2>/dev/null | sort)
+mapfile -t files < <(find src test/unit bench -name '*.[ch]' 2>/dev/null | sort)
 
 die() {
     printf 'format: %s\n' "$*" >&2

@@ -109,6 +109,20 @@ count_prove() {
     fi
 }
 
+# What the benchmark says of itself, in the words of our own last line.
+count_bench() {
+    local log=$logs/$1.log status=$2 good bad
+    good=$(sed -nE 's/^([0-9]+) passed, [0-9]+ failed$/\1/p' "$log" | tail -n 1)
+    bad=$(sed -nE 's/^[0-9]+ passed, ([0-9]+) failed$/\1/p' "$log" | tail -n 1)
+    good=${good:-0}
+    bad=${bad:-0}
+    if [ "$status" = 0 ] && [ "$good" -gt 0 ]; then
+        count "$good" 0
+    else
+        count "$good" $((bad > 0 ? bad : 1))
+    fi
+}
+
 count_one() {
     if [ "$1" = 0 ]; then
         count 1 0
@@ -243,6 +257,17 @@ group_tap() {
         say "--- the end of $name's log"
         show "$work/tap/tmp_check/log/regress_log_$name" 40
     done
+}
+
+group_bench() {
+    run bench bash bench/run.sh --smoke
+    local status=$?
+    count_bench bench $status
+    if [ $status = 0 ]; then
+        grep '^ok ' "$logs/bench.log"
+    else
+        show "$logs/bench.log"
+    fi
 }
 
 main() {
