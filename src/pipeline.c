@@ -22,7 +22,7 @@
 /* Text for which one more worker is worth its start. */
 #define WORKER_BYTES (8 * 1024 * 1024)
 
-/* A partition has about so much of packed experiments, and at most so many users. */
+/* A partition has about so much of packed rows, and at most so many users. */
 #define PARTITION_BYTES (768 * 1024)
 #define PARTITION_USERS (16 * 1024)
 #define PARTITIONS_MOST 1024
@@ -67,7 +67,8 @@ static void
 plan_partitions(EfDerivation *d)
 {
 	EfShared *shared = d->shared;
-	double bytes = (double) d->bytes[EF_EXPERIMENTS] * EF_PACKED_PART;
+	double bytes = Max((double) d->bytes[EF_EXPERIMENTS] * EF_PACKED_PART,
+					   (double) d->bytes[EF_USERS]);
 	double wanted = Max(bytes / PARTITION_BYTES,
 						(double) shared->ranks.count / PARTITION_USERS);
 	uint64 users = (uint64) ((double) shared->ranks.count / Max(1, Min(wanted, PARTITIONS_MOST)));
@@ -457,6 +458,8 @@ void
 EfPipelineEnd(EfDerivation *derivation)
 {
 	end_deriving(derivation);
+	if (derivation->compounds != NULL)
+		EfStreamReadEnd(derivation->compounds);
 	EfTeamEnd(derivation->team);
 	pfree(derivation);
 }

@@ -20,6 +20,9 @@
 /* Streams have blocks of at most so many bytes. */
 #define EF_BLOCK_MOST (64 * 1024)
 
+/* Memory for finding repeated ids, at least: with less, logs are read again and again. */
+#define ID_MEMORY (4 * 1024 * 1024)
+
 /* What compression saves, roughly. */
 #define COMPRESSION 4
 
@@ -242,7 +245,7 @@ find_repeated(EfDerivation *d)
 			count += runs[i].count;
 		}
 		d->shared->repeated_ids = EfPoolAlloc(d->pool, ((size_t) count / 64 + 1) * sizeof(uint64));
-		repeated = EfIdsRepeated(logs, runs, (int) d->nunits, EfPoolLimit() / 4,
+		repeated = EfIdsRepeated(logs, runs, (int) d->nunits, Max(EfPoolLimit() / 4, ID_MEMORY),
 								 EfPoolAddress(d->pool, d->shared->repeated_ids));
 		EfStreamReadEnd(logs);
 		if (repeated == 0)

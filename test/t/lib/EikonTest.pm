@@ -17,6 +17,7 @@ our @EXPORT = qw(
   configure
   failure
   finish_query
+  left_behind
   new_server
   open_files
   pid_of
@@ -25,6 +26,7 @@ our @EXPORT = qw(
   start_query
   succeeds
   wait_until
+  workers_started
   write_file
   write_source
 );
@@ -158,6 +160,32 @@ sub succeeds
 	return $stdout;
 }
 
+# What a derivation has beside its own process, as lines: parallel workers and
+# temporary files. An idle server has none.
+sub left_behind
+{
+	my ($node) = @_;
+	my $data = $node->data_dir;
+
+	return join("\n",
+		$node->safe_psql('postgres',
+			"SELECT backend_type || ' of ' || leader_pid FROM pg_stat_activity WHERE backend_type = 'parallel worker'"),
+		glob("$data/base/pgsql_tmp/*"),
+		glob("$data/pg_tblspc/*/*/pgsql_tmp/*")) =~ s/^\n//r;
+}
+
+# How many parallel workers an action starts, as the server's log shows; it takes
+# log_min_messages = debug1.
+sub workers_started
+{
+	my ($node, $action) = @_;
+	my $position = -s $node->logfile;
+
+	$action->();
+	return scalar(() = slurp_file($node->logfile, $position) =~
+		  /DEBUG:  starting background worker process "parallel worker for PID/g);
+}
+
 # --- Sessions of $node->background_psql
 
 sub pid_of
@@ -184,7 +212,7 @@ sub finish_query
 	my $words;
 
 	pump_until($session->{run}, $session->{timeout}, \$session->{stderr},
-		qr/query is over/);
+		qr/query is over\n/);
 	$words = $session->{stderr};
 	$words =~ s/query is over\n//;
 	$session->{stdout} = '';
