@@ -446,14 +446,6 @@ EfPipelineCompounds(EfDerivation *derivation)
 	return (EfCompounds){next_compound, derivation};
 }
 
-uint64
-EfPipelineSpare(const EfDerivation *derivation)
-{
-	uint64 used = pg_atomic_read_u64(&derivation->pool->shared->used);
-
-	return used < EfPoolLimit() ? EfPoolLimit() - used : 0;
-}
-
 void
 EfPipelineEnd(EfDerivation *derivation)
 {

@@ -68,9 +68,6 @@ extern EfDerivation *EfPipelineDerive(const char *path, const EfOptions *options
 extern EfTuples EfPipelineTuples(EfDerivation *derivation);
 extern EfCompounds EfPipelineCompounds(EfDerivation *derivation);
 
-/* Bytes of eikon_features.work_mem that it does without: for what is made of it. */
-extern uint64 EfPipelineSpare(const EfDerivation *derivation);
-
 extern void EfPipelineEnd(EfDerivation *derivation);
 
 /*

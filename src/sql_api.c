@@ -14,7 +14,6 @@
 #include "store.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -71,19 +70,6 @@ count_reject(void *arg, const EfReject *reject)
 	(*(int64 *) arg)++;
 }
 
-/* Lets the result, still empty, take that many bytes, or work_mem if that is more. */
-static void
-give_memory(ReturnSetInfo *result, uint64 bytes)
-{
-	MemoryContext old = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
-	bool random_access = (result->allowedModes & SFRM_Materialize_Random) != 0;
-
-	tuplestore_end(result->setResult);
-	result->setResult = tuplestore_begin_heap(random_access, false,
-											  Max(work_mem, (int) Min(bytes / 1024, MAX_KILOBYTES)));
-	MemoryContextSwitchTo(old);
-}
-
 Datum
 eikon_derive_features(PG_FUNCTION_ARGS)
 {
@@ -99,7 +85,6 @@ eikon_derive_features(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	derivation = EfPipelineDerive(unpack_text(fcinfo, 0), &options, count_reject, &rejected,
 								  &report);
-	give_memory(result, EfPipelineSpare(derivation));
 	tuples = EfPipelineTuples(derivation);
 	EfStoreFill(&tuples, result->setDesc, result->setResult);
 	EfPipelineEnd(derivation);
