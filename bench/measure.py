@@ -55,8 +55,13 @@ class Bench:
     # --- Asking ours
 
     def settings(self, work_mem=None):
-        """Two processes at most work for a run, the session's and one more."""
-        script = "LOAD 'eikon_features';\n"
+        """Two processes at most work for a run, the session's and one more.
+
+        PostgreSQL's own work_mem, within which it keeps derive's result, is its
+        default: beyond it the result goes through a temporary file, which is
+        quicker to write than as much memory is to get.
+        """
+        script = "LOAD 'eikon_features';\nSET work_mem = '%s';\n" % report.SERVER_WORK_MEM
         if PARALLEL_WORKERS in self.results.settings:
             script += 'SET %s = %d;\n' % (PARALLEL_WORKERS, CORES - 1)
         if work_mem:
@@ -232,11 +237,7 @@ class Bench:
     # --- Growth
 
     def sampled(self, script, before, work_mem):
-        """Milliseconds, and the peak of the process that took most memory.
-
-        The rows of a result are kept by PostgreSQL, within its own work_mem.
-        """
-        before = "SET work_mem = '%s';\n%s" % (report.SERVER_WORK_MEM, before)
+        """Milliseconds, and the peak of the process that took most memory."""
         with memory.Sampler(self.server.postmaster()) as sampler:
             # a short run is seen before its session ends
             times, _ = self.server.timed(script + '\n\\timing off\nSELECT pg_sleep(0.3);',

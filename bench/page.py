@@ -54,8 +54,7 @@ Before anything was timed, all of them gave the same features: ids, names, count
 {growth}
 
 In each cell, derive and the first load. Memory is the peak of the largest process, the session's or a worker's: all that is resident, but
-for the shared buffers, sampled {rate} times a second in a run of its own{sampling}. work_mem is `eikon_features.work_mem`; PostgreSQL's own, within
-which it keeps the rows of derive's result, is {server_work_mem} meanwhile. After each run there were neither temporary files nor shared memory left.
+for the shared buffers, sampled {rate} times a second in a run of its own{sampling}. work_mem is `eikon_features.work_mem`. After each run there were neither temporary files nor shared memory left.
 
 ![Time and memory against the number of experiments](scaling.svg)
 
@@ -71,7 +70,7 @@ which it keeps the rows of derive's result, is {server_work_mem} meanwhile. Afte
 - The files are in the page cache. Each statement follows a `CHECKPOINT`, so that none pays for what an earlier one has written.
   Within a round, the peers take turns.
 - The server's settings, for the extension as for COPY and SQL:
-  {settings}.{ours}
+  {settings}.{ours} The extension's sessions have {server_work_mem} of `work_mem`, PostgreSQL's default.
 - The sources are generated: a user of rank r has a share of the experiments like 1/√r (the first of a million users has 10,000, half of them
   have at most 8), an experiment lists 1 to 4 of 1,000 compounds, half of them its user's favourites, and 1 run time in 128 is empty.
 

@@ -11,7 +11,7 @@ from words import MEGABYTE, count, duration, megabytes
 
 MARGIN = 64 * MEGABYTE  # above work_mem, for everything that does not grow
 SMALL_WORK_MEM = '64MB'
-SERVER_WORK_MEM = '4MB'  # PostgreSQL's own, while memory is sampled; its default
+SERVER_WORK_MEM = '4MB'  # PostgreSQL's own, for the extension; its default
 GROWTH = 11             # at most, for ten times as much
 
 
