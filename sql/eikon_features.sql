@@ -104,7 +104,7 @@ COMMENT ON COLUMN eikon_runs.rows_inserted IS 'rows inserted into features';
 COMMENT ON COLUMN eikon_runs.rows_updated IS 'rows of features whose values changed';
 COMMENT ON COLUMN eikon_runs.rows_deleted IS 'rows of features whose user is gone';
 COMMENT ON COLUMN eikon_runs.rows_unchanged IS 'rows of features left as they were';
-COMMENT ON COLUMN eikon_runs.timings IS 'seconds spent per stage: users, compounds, user_experiments (reading each kind), store';
+COMMENT ON COLUMN eikon_runs.timings IS 'seconds spent per stage: users, compounds, user_experiments (reading each kind), store (deriving and writing)';
 COMMENT ON COLUMN eikon_runs.notes IS 'per file: size, records, the dialect detected, columns ignored';
 
 CREATE TABLE eikon_rejects (

@@ -24,7 +24,6 @@ typedef struct EfTeam
 	uint32 nmembers;				 /* that there can be */
 	EfPool pool;
 	void *data;			   /* shared, of the size asked for */
-	void *own;			   /* the jobs' own, kept from one to the next */
 	MemoryContext context; /* lives as long as the team */
 } EfTeam;
 
