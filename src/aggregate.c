@@ -12,6 +12,7 @@
 #include "aggregate.h"
 #include "aggregate_sum.h"
 #include "common/pg_prng.h"
+#include "hash.h"
 #include "miscadmin.h"
 #include "pack.h"
 #include "port/pg_bitutils.h"
@@ -31,20 +32,6 @@
 /* Ids up to so far apart are looked up in an array. */
 #define DIRECT_LEAST (64 * 1024)
 
-/*
- * Finalizer of splitmix64 (Steele, Lea, Flood 2014): spreads ids over a table.
- * The seed, another one for each run, keeps ids from being chosen to collide.
- */
-static inline uint32
-hash_id(const void *seed, int64 key)
-{
-	uint64 id = (uint64) key ^ (uint64) (uintptr_t) seed;
-
-	id = (id ^ (id >> 30)) * UINT64CONST(0xbf58476d1ce4e5b9);
-	id = (id ^ (id >> 27)) * UINT64CONST(0x94d049bb133111eb);
-	return (uint32) (id ^ (id >> 31));
-}
-
 /* id -> its dense number */
 typedef struct IdEntry
 {
@@ -57,7 +44,7 @@ typedef struct IdEntry
 #define SH_ELEMENT_TYPE IdEntry
 #define SH_KEY_TYPE int64
 #define SH_KEY id
-#define SH_HASH_KEY(tb, key) hash_id((tb)->private_data, (key))
+#define SH_HASH_KEY(tb, key) ((uint32) EfHashId((uint64) (key), (uint64) (uintptr_t) (tb)->private_data))
 #define SH_EQUAL(tb, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DECLARE

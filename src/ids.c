@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "common/pg_prng.h"
+#include "hash.h"
 #include "ids.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
@@ -124,24 +125,11 @@ look_in_bitmap(void *arg, int64 id, int64 number)
 	search->words[at >> 6] |= bit;
 }
 
-/*
- * Finalizer of splitmix64 (Steele, Lea, Flood 2014). The seed, another one for
- * each run, keeps ids from being chosen to collide.
- */
-static inline uint64
-hash_id(uint64 id, uint64 seed)
-{
-	id ^= seed;
-	id = (id ^ (id >> 30)) * UINT64CONST(0xbf58476d1ce4e5b9);
-	id = (id ^ (id >> 27)) * UINT64CONST(0x94d049bb133111eb);
-	return id ^ (id >> 31);
-}
-
 static void
 look_in_set(void *arg, int64 id, int64 number)
 {
 	Search *search = arg;
-	uint64 hash = hash_id((uint64) id, search->seed);
+	uint64 hash = EfHashId((uint64) id, search->seed);
 	uint64 at;
 
 	if ((hash >> 32) * search->nslices >> 32 != search->slice)
