@@ -34,6 +34,9 @@ find_python() {
 fetch_duckdb() {
     cd "$tree/bench"
     export npm_config_cache=$work/npm npm_config_update_notifier=false
+    # node has certificates of its own; those that the machine trusts may be more
+    [ ! -r /etc/ssl/certs/ca-certificates.crt ] ||
+        export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}
     logged npm ci --ignore-scripts
 }
 
