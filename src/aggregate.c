@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "pack.h"
 #include "port/pg_bitutils.h"
+#include "sort_ids.h"
 #include "utils/memutils.h"
 
 #define SLAB_SIZE (256 * 1024)
@@ -50,15 +51,6 @@ typedef struct IdEntry
 #define SH_DECLARE
 #define SH_DEFINE
 #include "lib/simplehash.h"
-
-#define ST_SORT sort_ids
-#define ST_ELEMENT_TYPE int64
-#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
-#define ST_SCOPE static
-#define ST_CHECK_FOR_INTERRUPTS
-#define ST_DEFINE
-#define ST_DECLARE
-#include "lib/sort_template.h"
 
 /* Numbers of compounds, as they were listed. */
 #define LINK_NUMBERS 14
@@ -551,7 +543,7 @@ sort_tied(int64 *ids, uint32 n)
 	span = (uint64) max - (uint64) min;
 	if (span >= SORT_SPAN || span / 64 > n)
 	{
-		sort_ids(ids, n);
+		EfSortIds(ids, n);
 		return;
 	}
 	memset(bits, 0, sizeof(uint64) * (span / 64 + 1));

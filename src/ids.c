@@ -9,6 +9,7 @@
 #include "ids.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
+#include "sort_ids.h"
 #include "utils/memutils.h"
 
 /* Up to so many numbers for each id, a bitmap with counts takes no more memory than a list. */
@@ -190,15 +191,6 @@ EfIdsRepeated(EfStreamReader *logs, const EfIdRun *runs, int n, size_t memory, u
 
 /* --- places --- */
 
-#define ST_SORT sort_ids
-#define ST_ELEMENT_TYPE int64
-#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
-#define ST_SCOPE static
-#define ST_CHECK_FOR_INTERRUPTS
-#define ST_DEFINE
-#define ST_DECLARE
-#include "lib/sort_template.h"
-
 typedef struct Target
 {
 	int64 min;
@@ -255,7 +247,7 @@ build_list(EfPool *pool, EfRanksShared *shared, EfStreamReader *logs, const EfId
 	target.ids = EfPoolAddress(pool, shared->ids);
 	read_runs(logs, runs, n, list_id, &target);
 	if (!EfIdsAscend(runs, n))
-		sort_ids(target.ids, shared->count);
+		EfSortIds(target.ids, shared->count);
 
 	shared->shift = 0;
 	while (span >> shared->shift >= nbuckets)
@@ -309,16 +301,6 @@ EfRanksAttach(EfPool *pool, const EfRanksShared *shared, EfRanks *ranks)
 		ranks->ids = EfPoolAddress(pool, shared->ids);
 		ranks->starts = EfPoolAddress(pool, shared->starts);
 	}
-}
-
-void
-EfRanksFree(EfPool *pool, EfRanksShared *shared)
-{
-	EfPoolFree(pool, shared->words);
-	EfPoolFree(pool, shared->ranks);
-	EfPoolFree(pool, shared->ids);
-	EfPoolFree(pool, shared->starts);
-	memset(shared, 0, sizeof(*shared));
 }
 
 bool

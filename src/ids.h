@@ -100,7 +100,6 @@ typedef struct EfRanks
 extern void EfRanksBuild(EfPool *pool, EfRanksShared *shared, EfStreamReader *logs,
 						 const EfIdRun *runs, int n);
 extern void EfRanksAttach(EfPool *pool, const EfRanksShared *shared, EfRanks *ranks);
-extern void EfRanksFree(EfPool *pool, EfRanksShared *shared);
 
 /* The place of one that is neither dense nor in a bitmap. */
 extern bool EfRanksSearch(const EfRanks *ranks, int64 id, uint32 *rank);

@@ -16,6 +16,7 @@
 #include "pack.h"
 #include "pipeline_shared.h"
 #include "portability/instr_time.h"
+#include "sort_ids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -159,16 +160,6 @@ read_experiments(EfDerivation *d)
 
 /* --- deriving --- */
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	CHECK_FOR_INTERRUPTS();
-	return x < y ? -1 : x > y;
-}
-
 /* Distinct ids among those that members found unknown. */
 static int64
 count_unknown(EfDerivation *d)
@@ -196,7 +187,7 @@ count_unknown(EfDerivation *d)
 	}
 	EfStreamReadEnd(reader);
 	if (n > 0)
-		qsort(ids, n, sizeof(int64), compare_ids);
+		EfSortIds(ids, n);
 	for (size_t i = 0; i < n; i++)
 		distinct += i == 0 || ids[i] != ids[i - 1];
 	return (int64) distinct;

@@ -489,12 +489,6 @@ EfFileCompression(const EfFile *file)
 	return names[file->compression];
 }
 
-int64
-EfFileBytes(const EfFile *file)
-{
-	return file->bytes;
-}
-
 static EfFileStamp
 make_stamp(const struct stat *status)
 {

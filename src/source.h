@@ -73,7 +73,6 @@ extern int64 EfFileTextOffset(const EfFile *file);
 
 extern int EfFileEncoding(const EfFile *file);
 extern const char *EfFileCompression(const EfFile *file); /* "none", "gzip", "zstd" */
-extern int64 EfFileBytes(const EfFile *file);			  /* read so far, as they lie on disk */
 
 /* Closes it. Throws if it changed since it was opened. */
 extern void EfFileClose(EfFile *file);
