@@ -14,7 +14,7 @@ ARG DEBIAN_TAG=bookworm-slim
 FROM debian:${DEBIAN_TAG} AS build
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        gcc libc6-dev libcsv-dev libzstd-dev make postgresql-server-dev-15 zlib1g-dev \
+        gcc libc6-dev libcsv-dev libxxhash-dev libzstd-dev make postgresql-server-dev-15 zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
 COPY Makefile eikon_features.control /build/
 COPY src /build/src
@@ -29,7 +29,7 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends postgresql-common \
  && mkdir -p /etc/postgresql-common/createcluster.d \
  && echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/no-main.conf \
- && apt-get install -y --no-install-recommends postgresql-15 libcsv3 libzstd1 zlib1g \
+ && apt-get install -y --no-install-recommends postgresql-15 libcsv3 libxxhash0 libzstd1 zlib1g \
  && rm -rf /var/lib/apt/lists/* \
  && install -d -o postgres -g postgres -m 700 /var/lib/eikon_features
 COPY --from=build /out/ /

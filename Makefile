@@ -15,7 +15,7 @@ DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = $(filter-out $(DATA),$(wildcard sql/$(EXTENSION)--*.sql))
 
-SHLIB_LINK = -lcsv -lz -lzstd
+SHLIB_LINK = -lcsv -lz -lzstd -lxxhash
 
 # Callbacks have the parameters that their caller gives them, and a table's
 # last entry is often short, so these two warnings say nothing here.

@@ -62,6 +62,22 @@ need_for_run() {
     need_package libcsv-dev
     need_package zlib1g-dev
     need_package libzstd-dev
+    need_package libxxhash-dev
+}
+
+# pg_cron for the PostgreSQL that is there or will be installed.
+need_pg_cron() {
+    local pg_config major names=''
+    if pg_config=$(find_pg_config); then
+        [ -f "$("$pg_config" --sharedir)/extension/pg_cron.control" ] && return
+        major=$("$pg_config" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+        missing+=("postgresql-$major-cron")
+        return
+    fi
+    for major in $pg_majors; do
+        names+="|postgresql-$major-cron"
+    done
+    missing+=("${names#|}")
 }
 
 need_for_format() {
@@ -85,6 +101,7 @@ need_for_check() {
     need_command prove -- perl
     need_command zstd -- zstd
     need_package libipc-run-perl
+    need_pg_cron
 }
 
 as_root() {

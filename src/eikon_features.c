@@ -7,8 +7,11 @@
 #include "compat.h"
 #include "fmgr.h"
 #include "pipeline.h"
+#include "run.h"
 #include "source.h"
 #include "utils/guc.h"
+#include "worker.h"
+#include "worker_shared.h"
 
 EF_MODULE_MAGIC;
 
@@ -19,5 +22,8 @@ _PG_init(void)
 {
 	EfSourceInit();
 	EfPipelineInit();
+	EfRunInit();
+	EfSharedInit();
+	EfWorkerInit();
 	MarkGUCPrefixReserved("eikon_features");
 }

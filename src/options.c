@@ -165,6 +165,13 @@ set_dry_run(EfOptions *options, const char *name, Datum value)
 	options->dry_run = DatumGetBool(value);
 }
 
+static void
+set_skip_unchanged(EfOptions *options, const char *name, Datum value)
+{
+	(void) name;
+	options->skip_unchanged = DatumGetBool(value);
+}
+
 static const Option known[] = {
 	{"on_error", TEXTOID, set_on_error},
 	{"reject_limit", INT8OID, set_reject_limit},
@@ -178,6 +185,7 @@ static const Option known[] = {
 	{"padding", TEXTOID, set_padding},
 	{"newline", TEXTOID, set_newline},
 	{"dry_run", BOOLOID, set_dry_run},
+	{"skip_unchanged", BOOLOID, set_skip_unchanged},
 };
 
 void
@@ -196,7 +204,7 @@ is_default(const char *name, Datum value)
 		return strcmp(TextDatumGetCString(value), "stop") == 0;
 	if (strcmp(name, "null") == 0)
 		return strcmp(TextDatumGetCString(value), "") == 0;
-	if (strcmp(name, "dry_run") == 0)
+	if (strcmp(name, "dry_run") == 0 || strcmp(name, "skip_unchanged") == 0)
 		return !DatumGetBool(value);
 	return false;
 }

@@ -25,6 +25,7 @@ typedef struct EfOptions
 	bool ignore;		/* on_error => 'ignore' */
 	int64 reject_limit; /* 0: none */
 	bool dry_run;
+	bool skip_unchanged;
 	List *given; /* EfGivenOption, those not at their default */
 } EfOptions;
 

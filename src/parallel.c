@@ -171,6 +171,12 @@ EfTeamWait(EfTeam *team)
 }
 
 void
+EfTeamWaitFor(EfTeam *team, long milliseconds)
+{
+	(void) ConditionVariableTimedSleep(&team->shared->news, milliseconds, PG_WAIT_EXTENSION);
+}
+
+void
 EfTeamWaitEnd(EfTeam *team)
 {
 	(void) ConditionVariableCancelSleep();

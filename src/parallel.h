@@ -56,6 +56,7 @@ extern uint32 EfTeamPeek(EfTeam *team);
 /* Waits until another member has called EfTeamWake, or for no reason. */
 extern void EfTeamWaitBegin(EfTeam *team);
 extern void EfTeamWait(EfTeam *team);
+extern void EfTeamWaitFor(EfTeam *team, long milliseconds); /* no longer than that */
 extern void EfTeamWaitEnd(EfTeam *team);
 extern void EfTeamWake(EfTeam *team);
 

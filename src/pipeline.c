@@ -11,11 +11,13 @@
  */
 #include "postgres.h"
 
+#include "fingerprint.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "pack.h"
 #include "pipeline_shared.h"
 #include "portability/instr_time.h"
+#include "progress.h"
 #include "sort_ids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -223,6 +225,7 @@ end_deriving(EfDerivation *d)
 	EfTeamDismiss(d->team);
 	d->shared = d->team->data;
 	d->tuples = NULL;
+	EfProgressPhase(EF_FINISHING);
 }
 
 static double
@@ -258,22 +261,20 @@ begin_team(EfDerivation *d)
 	strlcpy(shared->source, EfSourcePath(d->source), sizeof(shared->source));
 	shared->encoding = d->options->encoding;
 	shared->max_record = EfMaxRecord();
+	pg_atomic_init_u32(&shared->ended, 0);
+	pg_atomic_init_u64(&shared->bytes_done, 0);
+	pg_atomic_init_u64(&shared->records_done, 0);
+	pg_atomic_init_u64(&shared->rejects_done, 0);
 	shared->null = EfPoolAlloc(d->pool, null_size);
 	memcpy(EfPoolAddress(d->pool, shared->null), d->options->null, null_size);
 }
 
 EfDerivation *
-EfPipelineDerive(const char *path, const EfOptions *options, EfRejectFn on_reject, void *arg,
-				 EfReport *report)
+EfPipelineBegin(const char *path, const EfOptions *options, EfRejectFn on_reject, void *arg,
+				EfReport *report)
 {
-	static void (*const read[EF_KINDS])(EfDerivation *) = {
-		[EF_USERS] = read_users,
-		[EF_COMPOUNDS] = read_compounds,
-		[EF_EXPERIMENTS] = read_experiments,
-	};
 	EfDerivation *d = palloc0(sizeof(EfDerivation));
 	List *names[EF_KINDS];
-	instr_time start;
 
 	d->options = options;
 	d->on_reject = on_reject;
@@ -288,21 +289,57 @@ EfPipelineDerive(const char *path, const EfOptions *options, EfRejectFn on_rejec
 		names[kind] = EfSourceFiles(d->source, EfKindNames[kind]);
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
 	{
+		instr_time start;
+
 		INSTR_TIME_SET_CURRENT(start);
 		EfDetectFiles(d, kind, names[kind]);
 		report->kinds[kind].seconds += seconds_since(start);
 	}
+	EfProgressTotal(report->bytes);
+	return d;
+}
+
+void
+EfPipelineFingerprint(EfDerivation *d, char *digits)
+{
+	EfFingerprint *fingerprint = EfFingerprintBegin();
+	size_t max_record = EfMaxRecord();
+	int64 bytes = 0;
+
+	EfProgressPhase(EF_COMPARING);
+
+	/* what else it is that features depend on; run compares the options */
+	EfFingerprintAddText(fingerprint, EF_VERSION);
+	EfFingerprintAdd(fingerprint, &max_record, sizeof(max_record));
+	for (EfKind kind = 0; kind < EF_KINDS; kind++)
+		for (int i = 0; i < d->nfiles[kind]; i++)
+			bytes = EfFingerprintFile(d, fingerprint, &d->files[kind][i], bytes);
+	EfFingerprintEnd(fingerprint, digits);
+	EfProgressRead(0, 0, 0);
+}
+
+void
+EfPipelineDerive(EfDerivation *d)
+{
+	static void (*const read[EF_KINDS])(EfDerivation *) = {
+		[EF_USERS] = read_users,
+		[EF_COMPOUNDS] = read_compounds,
+		[EF_EXPERIMENTS] = read_experiments,
+	};
 
 	begin_team(d);
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
 	{
+		instr_time start;
+
 		INSTR_TIME_SET_CURRENT(start);
+		EfProgressPhase(EF_READING + kind);
 		read[kind](d);
-		report->kinds[kind].seconds += seconds_since(start);
+		d->report->kinds[kind].seconds += seconds_since(start);
 	}
 	EfSourceClose(d->source);
+	EfProgressPhase(EF_WRITING);
 	begin_deriving(d);
-	return d;
 }
 
 /* --- giving out what was derived --- */
@@ -341,6 +378,15 @@ await_partition(EfDerivation *d, uint32 partition)
 	}
 }
 
+/* A partition's rows have been given out. */
+static void
+show_rows(const EfDerivation *d)
+{
+	int64 users = d->shared->totals.users;
+
+	EfProgressRows(Min(users, (int64) (d->partition + 1) << d->shared->shift), users);
+}
+
 /* Goes on to the next block of tuples; false at the end. What was given out is given up. */
 static bool
 next_block(EfDerivation *d)
@@ -361,6 +407,7 @@ next_block(EfDerivation *d)
 			continue;
 		d->member = 0;
 		EfStreamRelease(d->tuples, d->partition);
+		show_rows(d);
 		pg_atomic_write_u32(&d->shared->given, ++d->partition);
 		EfTeamWake(d->team);
 	}
@@ -443,6 +490,9 @@ EfPipelineEnd(EfDerivation *derivation)
 	end_deriving(derivation);
 	if (derivation->compounds != NULL)
 		EfStreamReadEnd(derivation->compounds);
-	EfTeamEnd(derivation->team);
+	if (derivation->team != NULL)
+		EfTeamEnd(derivation->team);
+	else
+		EfSourceClose(derivation->source);
 	pfree(derivation);
 }

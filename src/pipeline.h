@@ -46,18 +46,25 @@ typedef struct EfReport
 	List *files; /* EfFileNote */
 } EfReport;
 
-/* Is given each reject where options say to ignore them. */
+/* Is given each reject. */
 typedef void (*EfRejectFn)(void *arg, const EfReject *reject);
 
 typedef struct EfDerivation EfDerivation;
 
 /*
- * Reads the files of a source and derives the features. path NULL is
- * eikon_features.data_directory. *report is filled; all memory is in the
- * current context. Throws at the first reject unless options->ignore.
+ * Opens a source and looks at the beginning of its files. path NULL is
+ * eikon_features.data_directory. *report is filled as things become known; all memory is
+ * in the current context. on_reject is given each reject; the first is thrown, too, unless
+ * options->ignore, as is one too many.
  */
-extern EfDerivation *EfPipelineDerive(const char *path, const EfOptions *options,
-									  EfRejectFn on_reject, void *arg, EfReport *report);
+extern EfDerivation *EfPipelineBegin(const char *path, const EfOptions *options,
+									 EfRejectFn on_reject, void *arg, EfReport *report);
+
+/* Reads all bytes for what tells this content, read in this way, from another. */
+extern void EfPipelineFingerprint(EfDerivation *derivation, char *digits);
+
+/* Reads the files and derives the features. */
+extern void EfPipelineDerive(EfDerivation *derivation);
 
 /*
  * What was derived, to be had once: tuples by ascending user_id, then the known

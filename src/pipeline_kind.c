@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "pipeline_shared.h"
+#include "progress.h"
 #include "utils/memutils.h"
 
 /* Streams have blocks of at most so many bytes. */
@@ -25,6 +26,9 @@
 
 /* What compression saves, roughly. */
 #define COMPRESSION 4
+
+/* A fingerprint is taken of blocks that stay in a processor's cache. */
+#define FINGERPRINT_BLOCK (256 * 1024)
 
 /* --- files and units --- */
 
@@ -51,6 +55,28 @@ EfDetectFiles(EfDerivation *d, EfKind kind, List *names)
 		n++;
 	}
 	d->nfiles[kind] = n;
+}
+
+int64
+EfFingerprintFile(EfDerivation *d, EfFingerprint *fingerprint, const EfSharedFile *file, int64 done)
+{
+	EfFile *opened = EfFileOpen(d->source, file->name, d->options->encoding);
+	char *buffer = palloc(FINGERPRINT_BLOCK);
+	int64 offset = 0;
+	size_t got;
+
+	EfFileCheckStamp(opened, &file->stamp);
+	EfFingerprintAddText(fingerprint, file->name);
+	EfFingerprintAdd(fingerprint, &file->stamp.size, sizeof(file->stamp.size));
+	while ((got = EfFileReadBytes(opened, offset, buffer, FINGERPRINT_BLOCK)) > 0)
+	{
+		EfFingerprintAdd(fingerprint, buffer, got);
+		offset += (int64) got;
+		EfProgressRead(done + offset, 0, 0);
+	}
+	pfree(buffer);
+	EfFileClose(opened);
+	return done + offset;
 }
 
 static EfUnit *
@@ -165,6 +191,25 @@ EfBeginStreams(EfDerivation *d, EfStreams *streams, uint32 nstreams, int64 bytes
 
 /* --- reading a kind --- */
 
+/* What is known before the kind is read, again where it has been before. */
+static void
+begin_progress(EfDerivation *d)
+{
+	EfShared *shared = d->shared;
+	uint64 bytes = 0;
+	uint64 records = 0;
+
+	for (EfKind kind = 0; kind < shared->kind; kind++)
+	{
+		records += (uint64) d->report->kinds[kind].read;
+		for (int i = 0; i < d->nfiles[kind]; i++)
+			bytes += (uint64) d->notes[kind][i]->bytes;
+	}
+	pg_atomic_write_u64(&shared->bytes_done, bytes);
+	pg_atomic_write_u64(&shared->records_done, records);
+	pg_atomic_write_u64(&shared->rejects_done, (uint64) d->rejected);
+}
+
 /* Has the units read. */
 static void
 read_units(EfDerivation *d)
@@ -180,6 +225,8 @@ read_units(EfDerivation *d)
 	shared->nunits = d->nunits;
 	shared->units = EfPoolAlloc(d->pool, size);
 	memcpy(EfPoolAddress(d->pool, shared->units), d->units, size);
+	pg_atomic_write_u32(&shared->ended, 0);
+	begin_progress(d);
 	EfTeamDo(d->team, EF_JOB_READ);
 	memcpy(d->units, EfPoolAddress(d->pool, shared->units), size);
 	EfPoolFree(d->pool, shared->units);
@@ -264,6 +311,7 @@ static void
 give_reject(EfDerivation *d, EfPlace *place, const EfReject *reject)
 {
 	place->reject = reject;
+	d->on_reject(d->reject_arg, reject);
 	if (!d->options->ignore)
 		EfRejectThrow(reject);
 	d->rejected++;
@@ -276,7 +324,6 @@ give_reject(EfDerivation *d, EfPlace *place, const EfReject *reject)
 							   d->options->reject_limit),
 				 errdetail("The last one: %s.", reject->message),
 				 errhint("Correct the files, or raise reject_limit.")));
-	d->on_reject(d->reject_arg, reject);
 	place->reject = NULL;
 }
 

@@ -18,7 +18,11 @@
 #include "miscadmin.h"
 #include "pack.h"
 #include "pipeline_shared.h"
+#include "progress.h"
 #include "utils/memutils.h"
+
+/* The leader says so often how far others are. */
+#define PROGRESS_MILLISECONDS 200
 
 /* One member's reading. */
 typedef struct Reading
@@ -45,7 +49,69 @@ typedef struct Reading
 	int64 first_line;
 	EfIdLog log;
 	EfPlace place;
+
+	/* what has been added to the progress: of the file, of the unit */
+	int64 bytes_shown;
+	int64 read_shown;
+	int64 rejected_shown;
 } Reading;
+
+/* --- progress --- */
+
+static void
+show_progress(const EfShared *shared)
+{
+	EfShared *s = unconstify(EfShared *, shared);
+
+	EfProgressRead((int64) pg_atomic_read_u64(&s->bytes_done),
+				   (int64) pg_atomic_read_u64(&s->records_done),
+				   (int64) pg_atomic_read_u64(&s->rejects_done));
+}
+
+static void
+add(pg_atomic_uint64 *sum, int64 now, int64 *before)
+{
+	pg_atomic_fetch_add_u64(sum, now - *before);
+	*before = now;
+}
+
+static void
+add_progress(Reading *r)
+{
+	EfShared *shared = r->shared;
+
+	add(&shared->bytes_done, EfFileBytesRead(r->file), &r->bytes_shown);
+	add(&shared->records_done, r->unit->read, &r->read_shown);
+	add(&shared->rejects_done, r->unit->rejected, &r->rejected_shown);
+	if (r->team->member == 0)
+		show_progress(shared);
+}
+
+/* An EfReadFn. */
+static size_t
+read_text(void *arg, char *buf, size_t len)
+{
+	Reading *r = arg;
+	size_t got = EfFileRead(r->file, buf, len);
+
+	add_progress(r);
+	return got;
+}
+
+/* The leader's, when there is nothing left to take but others are still reading. */
+static void
+await_others(Reading *r)
+{
+	EfShared *shared = r->shared;
+
+	EfTeamWaitBegin(r->team);
+	while (pg_atomic_read_u32(&shared->ended) < Min(EfTeamPeek(r->team), shared->nunits))
+	{
+		EfTeamWaitFor(r->team, PROGRESS_MILLISECONDS);
+		show_progress(shared);
+	}
+	EfTeamWaitEnd(r->team);
+}
 
 static void
 close_file(Reading *r)
@@ -70,6 +136,7 @@ open_file(Reading *r)
 	{
 		r->file = EfFileOpen(r->source, shared->name, r->shared->encoding);
 		r->file_number = unit->file;
+		r->bytes_shown = 0;
 		EfFileCheckStamp(r->file, &shared->stamp);
 	}
 	if (shared->plain)
@@ -283,12 +350,14 @@ read_unit(Reading *r, uint32 number, EfUnit *unit)
 
 	unit->member = r->team->member;
 	unit->read = unit->taken = unit->rejected = 0;
+	r->read_shown = r->rejected_shown = 0;
 	open_file(r);
-	reader = EfRecordBegin(CurrentMemoryContext, &file->dialect, EfFileRead, r->file,
+	reader = EfRecordBegin(CurrentMemoryContext, &file->dialect, read_text, r,
 						   unit->line, unit->exact ? unit->begin : unit->begin - 1,
 						   r->shared->max_record);
 	read_records(r, number, reader);
 	EfRecordEnd(reader);
+	add_progress(r);
 	if (!file->plain)
 		close_file(r);
 
@@ -320,10 +389,17 @@ EfReadJob(EfTeam *team)
 
 	for (number = EfTeamNext(team); number < shared->nunits; number = EfTeamNext(team))
 	{
-		if (number > pg_atomic_read_u32(&shared->last))
+		bool needed = number <= pg_atomic_read_u32(&shared->last);
+
+		if (needed)
+			read_unit(&reading, number, &units[number]);
+		pg_atomic_fetch_add_u32(&shared->ended, 1);
+		EfTeamWake(team);
+		if (!needed)
 			break;
-		read_unit(&reading, number, &units[number]);
 	}
+	if (team->member == 0)
+		await_others(&reading);
 
 	close_file(&reading);
 	EfSourceClose(reading.source);

@@ -19,6 +19,7 @@
 #define EF_PIPELINE_SHARED_H
 
 #include "aggregate.h"
+#include "fingerprint.h"
 #include "ids.h"
 #include "parallel.h"
 #include "pipeline.h"
@@ -77,10 +78,16 @@ typedef struct EfShared
 	uint32 nunits;
 	int64 reject_limit;		  /* a unit is left when there are more */
 	pg_atomic_uint32 last;	  /* units after that one need not be read */
+	pg_atomic_uint32 ended;	  /* units that nobody is reading any more */
 	dsa_pointer repeated_ids; /* bits, by number of the id; for a second reading */
 	EfStreams rows;
 	EfStreams ids;
 	EfStreams rejects;
+
+	/* progress: of all kinds so far */
+	pg_atomic_uint64 bytes_done;
+	pg_atomic_uint64 records_done;
+	pg_atomic_uint64 rejects_done;
 
 	/* partitions */
 	EfRanksShared ranks; /* of users */
@@ -169,6 +176,10 @@ struct EfDerivation
 
 /* Looks at the beginning of every file, before anything is read. */
 extern void EfDetectFiles(EfDerivation *d, EfKind kind, List *names);
+
+/* Adds a file, by its name and bytes. done bytes came before; returns how many they are now. */
+extern int64 EfFingerprintFile(EfDerivation *d, EfFingerprint *fingerprint,
+							   const EfSharedFile *file, int64 done);
 
 /*
  * Has a kind read and gives out its rejects. Leaves the rows in shared->rows, the

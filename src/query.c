@@ -10,12 +10,26 @@
 #include "executor/spi.h"
 #include "query.h"
 #include "utils/queryenvironment.h"
+#include "utils/snapmgr.h"
 
 void
 EfQueryBegin(void)
 {
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
+}
+
+void
+EfQueryBeginProcedure(void)
+{
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+}
+
+void
+EfQueryCommit(void)
+{
+	SPI_commit();
 }
 
 void
@@ -40,7 +54,8 @@ EfQueryRelation(const char *name, TupleDesc desc, Tuplestorestate *rows, int64 n
 }
 
 static void
-run(const char *sql, int nargs, const Oid *types, const Datum *args, const bool *nulls)
+run(const char *sql, int nargs, const Oid *types, const Datum *args, const bool *nulls,
+	bool read_only)
 {
 	char *marks = palloc((Size) nargs + 1);
 	int status;
@@ -49,7 +64,7 @@ run(const char *sql, int nargs, const Oid *types, const Datum *args, const bool 
 		marks[i] = nulls != NULL && nulls[i] ? 'n' : ' ';
 	marks[nargs] = '\0';
 	status = SPI_execute_with_args(sql, nargs, unconstify(Oid *, types),
-								   unconstify(Datum *, args), marks, false, 0);
+								   unconstify(Datum *, args), marks, read_only, 0);
 	if (status < 0)
 		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(status));
 	pfree(marks);
@@ -58,10 +73,20 @@ run(const char *sql, int nargs, const Oid *types, const Datum *args, const bool 
 uint64
 EfQueryRun(const char *sql, int nargs, const Oid *types, const Datum *args, const bool *nulls)
 {
-	run(sql, nargs, types, args, nulls);
+	run(sql, nargs, types, args, nulls, false);
 	if (SPI_tuptable != NULL)
 		SPI_freetuptable(SPI_tuptable);
 	return SPI_processed;
+}
+
+void
+EfQueryUnexpected(const char *sql)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CARDINALITY_VIOLATION),
+			 errmsg("statement gave " UINT64_FORMAT " rows where one was expected: %s",
+					SPI_processed, sql),
+			 errhint("Look for a trigger, a rule or a policy on the extension's tables that keeps rows from being written.")));
 }
 
 int64
@@ -71,13 +96,38 @@ EfQueryBigint(const char *sql, int nargs, const Oid *types, const Datum *args,
 	bool isnull;
 	Datum value;
 
-	run(sql, nargs, types, args, nulls);
+	run(sql, nargs, types, args, nulls, false);
 	if (SPI_processed != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_CARDINALITY_VIOLATION),
-				 errmsg("statement gave " UINT64_FORMAT " rows where one was expected: %s",
-						SPI_processed, sql),
-				 errhint("Look for a trigger, a rule or a policy on the extension's tables that keeps rows from being written.")));
+		EfQueryUnexpected(sql);
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* The columns of the first row, if there is one. */
+static bool
+take_row(int ncolumns, Datum *values, bool *nulls)
+{
+	if (SPI_processed == 0)
+		return false;
+	for (int i = 0; i < ncolumns; i++)
+		values[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &nulls[i]);
+	return true;
+}
+
+bool
+EfQueryRow(const char *sql, int nargs, const Oid *types, const Datum *args,
+		   const bool *args_null, int ncolumns, Datum *values, bool *nulls)
+{
+	run(sql, nargs, types, args, args_null, false);
+	return take_row(ncolumns, values, nulls);
+}
+
+bool
+EfQueryRowNow(const char *sql, int nargs, const Oid *types, const Datum *args, int ncolumns,
+			  Datum *values, bool *nulls)
+{
+	PushActiveSnapshot(GetLatestSnapshot());
+	run(sql, nargs, types, args, NULL, true);
+	PopActiveSnapshot();
+	return take_row(ncolumns, values, nulls);
 }

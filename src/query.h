@@ -10,10 +10,15 @@
 
 #include "access/htup.h"
 #include "access/tupdesc.h"
+#include "compat.h"
 #include "utils/tuplestore.h"
 
 extern void EfQueryBegin(void);
 extern void EfQueryEnd(void);
+
+/* The same in a procedure, which may commit its caller's transaction and go on in a new one. */
+extern void EfQueryBeginProcedure(void);
+extern void EfQueryCommit(void);
 
 /* Lets statements read a tuplestore of about n rows under that name. */
 extern void EfQueryRelation(const char *name, TupleDesc desc, Tuplestorestate *rows, int64 n);
@@ -28,5 +33,22 @@ extern uint64 EfQueryRun(const char *sql, int nargs, const Oid *types, const Dat
 /* As above, and returns the one bigint that it must give; 0 for NULL. */
 extern int64 EfQueryBigint(const char *sql, int nargs, const Oid *types, const Datum *args,
 						   const bool *nulls);
+
+/* Throws, saying that the statement gave another number of rows than one. */
+pg_noreturn extern void EfQueryUnexpected(const char *sql);
+
+/*
+ * As above, and fills in the columns of the first row; they live until EfQueryEnd.
+ * False where there is none.
+ */
+extern bool EfQueryRow(const char *sql, int nargs, const Oid *types, const Datum *args,
+					   const bool *args_null, int ncolumns, Datum *values, bool *nulls);
+
+/*
+ * The same for a statement that only reads, which sees what has been committed by
+ * now, whatever the transaction's isolation level.
+ */
+extern bool EfQueryRowNow(const char *sql, int nargs, const Oid *types, const Datum *args,
+						  int ncolumns, Datum *values, bool *nulls);
 
 #endif /* EF_QUERY_H */

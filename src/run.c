@@ -1,354 +1,265 @@
 /*
  * run.c
- *		One run, and its row in the ledger.
+ *		One run, from the files to the tables, and what is told of it.
+ *
+ *	EfPipelineBegin -> the same as last time? -> EfPipelineDerive -> EfStoreFeatures
+ *	                          `----------- skipped ----------.           |
+ *	                                                          `-> ledger <'
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "funcapi.h"
+#include "fingerprint.h"
 #include "miscadmin.h"
 #include "pipeline.h"
 #include "portability/instr_time.h"
+#include "progress.h"
 #include "run.h"
-#include "store.h"
+#include "run_ledger.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/numeric.h"
-#include "utils/timestamp.h"
-#include "utils/typcache.h"
+#include "worker_shared.h"
 
-/* --- jsonb --- */
-
-static void
-add_key(JsonbParseState **state, const char *key)
+typedef enum LogRuns
 {
-	JsonbValue value = {.type = jbvString};
+	LOG_NONE,
+	LOG_FAILED,
+	LOG_ALL
+} LogRuns;
 
-	value.val.string.val = unconstify(char *, key);
-	value.val.string.len = (int) strlen(key);
-	pushJsonbValue(state, WJB_KEY, &value);
+static const struct config_enum_entry log_runs_choices[] = {
+	{"none", LOG_NONE, false},
+	{"failed", LOG_FAILED, false},
+	{"all", LOG_ALL, false},
+	{NULL, 0, false},
+};
+
+static int log_runs = LOG_ALL;
+
+void
+EfRunInit(void)
+{
+	/* Turn it down where runs are so many that their lines hide others. */
+	DefineCustomEnumVariable("eikon_features.log_runs",
+							 "Which runs the server's log has a line of.",
+							 "A run that is called directly and fails is an error of its statement.",
+							 &log_runs, LOG_ALL, log_runs_choices, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
-/* token is WJB_VALUE after a key, WJB_ELEM in an array */
-static void
-add_string(JsonbParseState **state, JsonbIteratorToken token, const char *s)
+/* What the run is about, for as long as it goes on. */
+typedef struct Run
 {
-	JsonbValue value = {.type = jbvString};
+	Oid schema;
+	const EfOptions *options;
+	int64 run_id; /* 0: of a dry run */
+	TimestampTz started;
+	EfRejects *rejects;
+	EfDerivation *derivation;
+	EfReport report;
+	EfStoreCounts counts;
+	char fingerprint[EF_FINGERPRINT_SIZE]; /* "": none was taken */
+	bool skipped;
+	double comparing; /* seconds; < 0: there was none */
+	double storing;
+} Run;
 
-	value.val.string.val = unconstify(char *, s);
-	value.val.string.len = (int) strlen(s);
-	pushJsonbValue(state, token, &value);
+static double
+seconds_since(instr_time start)
+{
+	instr_time now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return INSTR_TIME_GET_DOUBLE(now);
 }
 
-static void
-add_numeric(JsonbParseState **state, const char *key, Datum numeric)
+/* --- the log --- */
+
+static double
+age(TimestampTz then)
 {
-	JsonbValue value = {.type = jbvNumeric};
-
-	add_key(state, key);
-	value.val.numeric = DatumGetNumeric(numeric);
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static void
-add_int(JsonbParseState **state, const char *key, int64 n)
-{
-	add_numeric(state, key, DirectFunctionCall1(int8_numeric, Int64GetDatum(n)));
-}
-
-/* To the microsecond. */
-static void
-add_seconds(JsonbParseState **state, const char *key, double seconds)
-{
-	Datum numeric = DirectFunctionCall1(float8_numeric, Float8GetDatum(seconds));
-
-	add_numeric(state, key, DirectFunctionCall2(numeric_round, numeric, Int32GetDatum(6)));
-}
-
-static void
-add_text(JsonbParseState **state, const char *key, const char *s)
-{
-	add_key(state, key);
-	add_string(state, WJB_VALUE, s);
-}
-
-static void
-add_character(JsonbParseState **state, const char *key, char c)
-{
-	char s[2] = {c, '\0'};
-
-	add_text(state, key, pstrdup(s));
-}
-
-static Datum
-options_to_jsonb(const EfOptions *options)
-{
-	JsonbParseState *state = NULL;
-	ListCell *cell;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	foreach(cell, options->given)
-	{
-		const EfGivenOption *given = lfirst(cell);
-		JsonbValue value = {.type = jbvBool};
-
-		switch (given->type)
-		{
-			case INT8OID:
-				add_int(&state, given->name, DatumGetInt64(given->value));
-				break;
-			case BOOLOID:
-				add_key(&state, given->name);
-				value.val.boolean = DatumGetBool(given->value);
-				pushJsonbValue(&state, WJB_VALUE, &value);
-				break;
-			default:
-				add_text(&state, given->name, TextDatumGetCString(given->value));
-				break;
-		}
-	}
-	return PointerGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
-}
-
-static Datum
-timings_to_jsonb(const EfReport *report, double store_seconds)
-{
-	JsonbParseState *state = NULL;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (EfKind kind = 0; kind < EF_KINDS; kind++)
-		add_seconds(&state, EfKindNames[kind], report->kinds[kind].seconds);
-	add_seconds(&state, "store", store_seconds);
-	return PointerGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
-}
-
-static const char *
-newline_name(const EfNewlineCounts *newlines)
-{
-	int forms = (newlines->lf > 0) + (newlines->crlf > 0) + (newlines->cr > 0);
-
-	if (forms > 1)
-		return "mixed";
-	if (newlines->crlf > 0)
-		return "crlf";
-	return newlines->cr > 0 ? "cr" : "lf";
+	return (double) (GetCurrentTimestamp() - then) / USECS_PER_SEC;
 }
 
 static void
-add_dialect(JsonbParseState **state, const EfDialect *dialect)
+log_success(const Run *run)
 {
-	static const char *const padding[] = {
-		[EF_PADDING_AUTO] = "trim",
-		[EF_PADDING_TRIM] = "trim",
-		[EF_PADDING_TRIM_QUOTED] = "trim_quoted",
-		[EF_PADDING_KEEP] = "keep",
-	};
+	const EfKindCounts *kinds = run->report.kinds;
+	const EfStoreCounts *counts = &run->counts;
 
-	add_character(state, "delimiter", dialect->delimiter);
-	if (dialect->quote == '\0')
-		add_text(state, "quote", "");
+	if (log_runs < LOG_ALL)
+		return;
+	if (run->skipped)
+		ereport(LOG_SERVER_ONLY,
+				(errmsg("ETL run " INT64_FORMAT " of \"%s\" succeeded: nothing has changed, " INT64_FORMAT " bytes compared; %.3f s",
+						run->run_id, run->report.source, run->report.bytes, age(run->started)),
+				 errhidestmt(true), errhidecontext(true)));
 	else
-		add_character(state, "quote", dialect->quote);
-	if (dialect->escape != '\0')
-		add_character(state, "escape", dialect->escape);
-	add_text(state, "padding", padding[dialect->padding]);
+		ereport(LOG_SERVER_ONLY,
+				(errmsg("ETL run " INT64_FORMAT " of \"%s\" succeeded: " INT64_FORMAT " users, " INT64_FORMAT " compounds, " INT64_FORMAT " experiments loaded, " INT64_FORMAT " records rejected; rows: " INT64_FORMAT " inserted, " INT64_FORMAT " updated, " INT64_FORMAT " deleted, " INT64_FORMAT " unchanged; %.3f s",
+						run->run_id, run->report.source, kinds[EF_USERS].loaded,
+						kinds[EF_COMPOUNDS].loaded, kinds[EF_EXPERIMENTS].loaded,
+						kinds[EF_USERS].rejected + kinds[EF_COMPOUNDS].rejected + kinds[EF_EXPERIMENTS].rejected,
+						counts->inserted, counts->updated, counts->deleted, counts->unchanged,
+						age(run->started)),
+				 errhidestmt(true), errhidecontext(true)));
 }
 
-static Datum
-notes_to_jsonb(const EfReport *report)
+void
+EfRunLogFailure(const EfQueuedRun *queued, const char *outcome, const ErrorData *error)
 {
-	JsonbParseState *state = NULL;
-	ListCell *cell;
+	if (log_runs < LOG_FAILED)
+		return;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("ETL run " INT64_FORMAT " of \"%s\" %s after %.3f s: %s", queued->run_id,
+					queued->source, outcome, age(queued->started), error->message),
+			 error->detail ? errdetail_internal("%s", error->detail) : 0,
+			 error->hint ? errhint("%s", error->hint) : 0,
+			 error->context ? (errcontext("%s", error->context)) : 0,
+			 errhidestmt(true)));
+}
 
-	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-	foreach(cell, report->files)
+/* --- deriving and storing --- */
+
+static bool
+is_unchanged(Run *run)
+{
+	instr_time start;
+
+	run->comparing = -1;
+	if (!run->options->skip_unchanged)
+		return false;
+	INSTR_TIME_SET_CURRENT(start);
+	EfPipelineFingerprint(run->derivation, run->fingerprint);
+	run->comparing = seconds_since(start);
+	return EfLedgerIsCurrent(run->schema, run->fingerprint, run->options);
+}
+
+static void
+store(Run *run)
+{
+	EfTuples features = EfPipelineTuples(run->derivation);
+	EfCompounds compounds;
+
+	EfStoreFeatures(run->schema, &features, run->options->dry_run, &run->counts);
+	compounds = EfPipelineCompounds(run->derivation);
+
+	/* a dry run has nothing to tell of them */
+	if (!run->options->dry_run)
+		EfStoreCompounds(run->schema, &compounds);
+}
+
+static void
+derive_and_store(Run *run, const char *source)
+{
+	instr_time start;
+
+	run->storing = -1;
+	run->derivation = EfPipelineBegin(source, run->options, EfRejectsAdd, run->rejects,
+									  &run->report);
+	run->skipped = is_unchanged(run);
+	if (!run->skipped)
 	{
-		const EfFileNote *note = lfirst(cell);
-		ListCell *name;
-
-		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		add_text(&state, "file", note->file);
-		add_text(&state, "kind", EfKindNames[note->kind]);
-		add_int(&state, "bytes", note->bytes);
-		add_int(&state, "records", note->records);
-		add_text(&state, "compression", note->compression);
-		add_text(&state, "encoding", note->encoding);
-		add_dialect(&state, &note->dialect);
-		add_text(&state, "newline", newline_name(&note->newlines));
-		add_int(&state, "header_line", note->header_line);
-		add_key(&state, "ignored_columns");
-		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-		foreach(name, note->ignored)
-		{
-			EfText text = {lfirst(name), (uint32) strlen(lfirst(name))};
-
-			add_string(&state, WJB_ELEM, EfShowText(text, EF_REJECT_VALUE, true, NULL));
-		}
-		pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+		/*
+		 * Rows may be written while workers still derive others, when neither a
+		 * transaction's id can be taken nor a command begin.
+		 */
+		if (!run->options->dry_run)
+			(void) GetCurrentTransactionId();
+		CommandCounterIncrement();
+		EfPipelineDerive(run->derivation);
+		INSTR_TIME_SET_CURRENT(start);
+		store(run);
+		run->storing = seconds_since(start);
 	}
-	return PointerGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL)));
+	EfPipelineEnd(run->derivation);
 }
 
 /* --- the ledger --- */
 
-/* A row of eikon_runs in the making: by column name, in any order. */
-typedef struct Ledger
-{
-	int n;
-	const char *names[32];
-	Oid types[32];
-	Datum values[32];
-} Ledger;
-
+/* What the ledger says of a run that has succeeded. */
 static void
-set_column(Ledger *ledger, const char *name, Oid type, Datum value)
+fill_row(EfLedger *ledger, const Run *run)
 {
-	Assert(ledger->n < (int) lengthof(ledger->names));
-	ledger->names[ledger->n] = name;
-	ledger->types[ledger->n] = type;
-	ledger->values[ledger->n++] = value;
-}
-
-static void
-set_count(Ledger *ledger, const char *name, int64 n)
-{
-	set_column(ledger, name, INT8OID, Int64GetDatum(n));
+	EfLedgerSetText(ledger, "status", run->options->dry_run ? "dry_run" : "succeeded");
+	EfLedgerSetText(ledger, "source", run->report.source);
+	EfLedgerSetTime(ledger, "started_at", run->started);
+	EfLedgerSetTime(ledger, "finished_at", GetCurrentTimestamp());
+	EfLedgerSetBool(ledger, "skipped", run->skipped);
+	EfLedgerSetBool(ledger, "is_current", !run->skipped && !run->options->dry_run);
+	EfLedgerSetCount(ledger, "bytes_read", run->report.bytes);
+	if (run->fingerprint[0] != '\0')
+		EfLedgerSetText(ledger, "fingerprint", run->fingerprint);
+	if (!run->skipped)
+		EfLedgerSetReport(ledger, &run->report, &run->counts);
+	EfLedgerSetTimings(ledger, &run->report, run->comparing, run->storing);
 }
 
 static void
-set_kind(Ledger *ledger, const char *kind, const EfKindCounts *counts)
+write_rejects(const EfRejects *rejects, Oid schema, int64 run_id)
 {
-	set_count(ledger, psprintf("%s_read", kind), counts->read);
-	set_count(ledger, psprintf("%s_loaded", kind), counts->loaded);
-	set_count(ledger, psprintf("%s_rejected", kind), counts->rejected);
+	EfIdentity before;
+
+	EfLedgerAct(schema, &before);
+	EfRejectsWrite(unconstify(EfRejects *, rejects), schema, run_id);
+	EfLedgerActEnd(&before);
 }
 
-/* Writes the row and returns its run_id. */
-static int64
-record_run(Oid schema, const Ledger *ledger)
+/* --- a direct run --- */
+
+static void
+refuse_second(void)
 {
-	StringInfoData sql;
+	int64 run_id = EfRunningId();
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s.eikon_runs (",
-					 quote_identifier(get_namespace_name(schema)));
-	for (int i = 0; i < ledger->n; i++)
-		appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "", ledger->names[i]);
-	appendStringInfoString(&sql, ") VALUES (");
-	for (int i = 0; i < ledger->n; i++)
-		appendStringInfo(&sql, "%s$%d", i > 0 ? ", " : "", i + 1);
-	appendStringInfoString(&sql, ") RETURNING run_id");
-	return EfQueryBigint(sql.data, ledger->n, ledger->types, ledger->values, NULL);
-}
-
-/* The row as a value of the table's type, in the given context. */
-static Datum
-make_row(Oid schema, const Ledger *ledger, MemoryContext context)
-{
-	Oid type = get_rel_type_id(get_relname_relid("eikon_runs", schema));
-	TupleDesc desc = lookup_rowtype_tupdesc(type, -1);
-	Datum *values = palloc0(sizeof(Datum) * (Size) desc->natts);
-	bool *nulls = palloc(sizeof(bool) * (Size) desc->natts);
-	MemoryContext old;
-	Datum row;
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		nulls[i] = true;
-		for (int j = 0; j < ledger->n; j++)
-		{
-			if (!EfStoreIsColumn(desc, i, ledger->names[j], ledger->types[j]))
-				continue;
-			values[i] = ledger->values[j];
-			nulls[i] = false;
-		}
-	}
-	old = MemoryContextSwitchTo(context);
-	row = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
-	MemoryContextSwitchTo(old);
-	ReleaseTupleDesc(desc);
-	return row;
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("another ETL run is going on for table \"%s\"", "features"),
+			 run_id != 0 ? errdetail("It is run " INT64_FORMAT ".", run_id) : 0,
+			 errhint("Wait until its transaction ends, then run again; or have this one wait in the queue with eikon_submit_etl().")));
 }
 
 static Datum
-run(Oid schema, const char *source, const EfOptions *options)
+run_directly(Oid schema, const char *source, const EfOptions *options)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	TimestampTz started = GetCurrentTimestamp();
-	EfRejects *rejects;
-	EfDerivation *derivation;
-	EfTuples features;
-	EfCompounds compounds;
-	EfReport report;
-	EfStoreCounts counts;
-	Ledger ledger = {0};
-	instr_time before;
-	instr_time after;
-	NameData role;
+	Run run = {.schema = schema, .options = options, .started = GetCurrentTimestamp()};
+	EfLedger ledger = {0};
 	Datum row;
 
 	EfStoreCheck(schema);
-	if (!options->dry_run)
-		EfStoreLock(schema);
+	if (!options->dry_run && !EfStoreTryLock(schema))
+		refuse_second();
 	EfQueryBegin();
-	rejects = EfRejectsBegin();
-
-	/*
-	 * Rows may be written while workers still derive others, when neither a
-	 * transaction's id can be taken nor a command begin.
-	 */
-	if (!options->dry_run)
-		(void) GetCurrentTransactionId();
-	CommandCounterIncrement();
-	derivation = EfPipelineDerive(source, options, EfRejectsAdd, rejects, &report);
-
-	INSTR_TIME_SET_CURRENT(before);
-	features = EfPipelineTuples(derivation);
-	EfStoreFeatures(schema, &features, options->dry_run, &counts);
-	compounds = EfPipelineCompounds(derivation);
-
-	/* a dry run has nothing to tell of them */
-	if (!options->dry_run)
-		EfStoreCompounds(schema, &compounds);
-	EfPipelineEnd(derivation);
-	INSTR_TIME_SET_CURRENT(after);
-	INSTR_TIME_SUBTRACT(after, before);
-
-	namestrcpy(&role, GetUserNameFromId(GetUserId(), false));
-	set_column(&ledger, "status", TEXTOID,
-			   CStringGetTextDatum(options->dry_run ? "dry_run" : "succeeded"));
-	set_column(&ledger, "source", TEXTOID, CStringGetTextDatum(report.source));
-	set_column(&ledger, "options", JSONBOID, options_to_jsonb(options));
-	set_column(&ledger, "requested_by", NAMEOID, NameGetDatum(&role));
-	set_column(&ledger, "started_at", TIMESTAMPTZOID, TimestampTzGetDatum(started));
-	set_column(&ledger, "finished_at", TIMESTAMPTZOID,
-			   TimestampTzGetDatum(GetCurrentTimestamp()));
-	set_count(&ledger, "bytes_read", report.bytes);
-	set_kind(&ledger, "users", &report.kinds[EF_USERS]);
-	set_kind(&ledger, "compounds", &report.kinds[EF_COMPOUNDS]);
-	set_kind(&ledger, "experiments", &report.kinds[EF_EXPERIMENTS]);
-	set_count(&ledger, "unknown_compounds", report.unknown_compounds);
-	set_count(&ledger, "rows_inserted", counts.inserted);
-	set_count(&ledger, "rows_updated", counts.updated);
-	set_count(&ledger, "rows_deleted", counts.deleted);
-	set_count(&ledger, "rows_unchanged", counts.unchanged);
-	set_column(&ledger, "timings", JSONBOID,
-			   timings_to_jsonb(&report, INSTR_TIME_GET_DOUBLE(after)));
-	set_column(&ledger, "notes", JSONBOID, notes_to_jsonb(&report));
-
 	if (!options->dry_run)
 	{
-		int64 run_id = record_run(schema, &ledger);
-
-		EfRejectsWrite(rejects, schema, run_id);
-		set_count(&ledger, "run_id", run_id);
+		run.run_id = EfLedgerNewId(schema);
+		EfRunningUntilEnd(EfRunningBegin(run.run_id, GetUserId()));
 	}
-	EfRejectsEnd(rejects);
-	row = make_row(schema, &ledger, caller);
+	EfProgressBegin(get_relname_relid("features", schema), run.run_id, GetUserId());
+	run.rejects = EfRejectsBegin(false);
+	derive_and_store(&run, source);
+
+	fill_row(&ledger, &run);
+	EfLedgerSetBool(&ledger, "background", false);
+	EfLedgerSetOptions(&ledger, options);
+	EfLedgerSetRequester(&ledger, GetUserId());
+	EfLedgerSetTime(&ledger, "requested_at", run.started);
+	EfLedgerSet(&ledger, "attempts", INT4OID, Int32GetDatum(1));
+	if (!options->dry_run)
+	{
+		EfLedgerSetCount(&ledger, "run_id", run.run_id);
+		if (!run.skipped)
+			EfLedgerClearCurrent(schema);
+		(void) EfLedgerInsert(schema, &ledger, "");
+		write_rejects(run.rejects, schema, run.run_id);
+		log_success(&run);
+	}
+	EfRejectsEnd(run.rejects);
+	row = EfLedgerRow(schema, &ledger, caller);
 	EfQueryEnd();
 	return row;
 }
@@ -357,7 +268,7 @@ Datum
 EfRun(Oid schema, const char *source, const EfOptions *options)
 {
 	static bool running = false;
-	Datum row;
+	volatile Datum row = (Datum) 0;
 
 	if (running)
 		ereport(ERROR,
@@ -367,12 +278,63 @@ EfRun(Oid schema, const char *source, const EfOptions *options)
 	running = true;
 	PG_TRY();
 	{
-		row = run(schema, source, options);
+		row = run_directly(schema, source, options);
 	}
 	PG_FINALLY();
 	{
 		running = false;
+		EfProgressEnd();
 	}
 	PG_END_TRY();
 	return row;
+}
+
+/* --- a run that was queued --- */
+
+void
+EfRunQueued(Oid schema, const EfQueuedRun *queued)
+{
+	Run run = {
+		.schema = schema,
+		.options = &queued->options,
+		.run_id = queued->run_id,
+		.started = queued->started,
+		.rejects = queued->rejects,
+	};
+	EfLedger ledger = {0};
+
+	EfStoreCheck(schema);
+	EfQueryBegin();
+	derive_and_store(&run, queued->source);
+	fill_row(&ledger, &run);
+	if (!run.skipped)
+		EfLedgerClearCurrent(schema);
+	if (!EfLedgerUpdate(schema, &ledger, queued->run_id, "running"))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the row of run " INT64_FORMAT " in table \"%s\" was removed or changed while it ran",
+						queued->run_id, "eikon_runs")));
+	write_rejects(run.rejects, schema, run.run_id);
+	log_success(&run);
+	EfQueryEnd();
+}
+
+void
+EfRunFailed(Oid schema, const EfQueuedRun *queued, const char *status, const ErrorData *error,
+			bool with_rejects)
+{
+	EfLedger ledger = {0};
+
+	EfQueryBegin();
+	EfLedgerSetText(&ledger, "status", status);
+	EfLedgerSetTime(&ledger, "finished_at", GetCurrentTimestamp());
+	EfLedgerSetText(&ledger, "error_code", unpack_sql_state(error->sqlerrcode));
+	EfLedgerSetText(&ledger, "error_message", error->message);
+	EfLedgerSetText(&ledger, "error_detail", error->detail);
+	EfLedgerSetText(&ledger, "error_hint", error->hint);
+	EfLedgerSetText(&ledger, "error_context", error->context);
+	if (EfLedgerUpdate(schema, &ledger, queued->run_id, "running") && with_rejects &&
+		queued->rejects != NULL)
+		write_rejects(queued->rejects, schema, queued->run_id);
+	EfQueryEnd();
 }

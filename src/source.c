@@ -262,6 +262,14 @@ take(Start *start, char *buf, size_t len)
 	return len;
 }
 
+static void
+fail_read(const EfFile *file)
+{
+	ereport(ERROR,
+			(errcode_for_file_access(),
+			 errmsg("could not read file \"%s\": %m", file->name)));
+}
+
 /* The bytes as they lie on disk. */
 static size_t
 read_raw(void *arg, char *buf, size_t len)
@@ -279,9 +287,7 @@ read_raw(void *arg, char *buf, size_t len)
 		pgstat_report_wait_end();
 	} while (got < 0 && errno == EINTR);
 	if (got < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read file \"%s\": %m", file->name)));
+		fail_read(file);
 	file->bytes += got;
 	file->ended |= got == 0 && len > 0;
 	return (size_t) got;
@@ -467,6 +473,29 @@ EfFileRead(void *arg, char *buf, size_t len)
 	memcpy(buf, file->decoded + file->decoded_pos, len);
 	file->decoded_pos += len;
 	return len;
+}
+
+size_t
+EfFileReadBytes(EfFile *file, int64 offset, char *buf, size_t len)
+{
+	ssize_t got;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		pgstat_report_wait_start(WAIT_EVENT_COPY_FILE_READ);
+		got = pread(file->fd, buf, len, (off_t) offset);
+		pgstat_report_wait_end();
+	} while (got < 0 && errno == EINTR);
+	if (got < 0)
+		fail_read(file);
+	return (size_t) got;
+}
+
+int64
+EfFileBytesRead(const EfFile *file)
+{
+	return file->bytes;
 }
 
 int64

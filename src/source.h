@@ -68,6 +68,12 @@ extern void EfFileSeek(EfFile *file, int64 offset);
 /* An EfReadFn: the file's text, decompressed and in UTF-8, no byte order mark. */
 extern size_t EfFileRead(void *file, char *buf, size_t len);
 
+/* The bytes as they lie on disk, from that offset on; 0 at the end. */
+extern size_t EfFileReadBytes(EfFile *file, int64 offset, char *buf, size_t len);
+
+/* How many have been read of them by EfFileRead. */
+extern int64 EfFileBytesRead(const EfFile *file);
+
 /* Offset of the first byte that EfFileRead gives: the length of the mark. */
 extern int64 EfFileTextOffset(const EfFile *file);
 

@@ -5,12 +5,17 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "encoding.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "pipeline.h"
+#include "progress.h"
 #include "run.h"
+#include "run_ledger.h"
+#include "run_queue.h"
 #include "store.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -20,10 +25,18 @@
 PG_FUNCTION_INFO_V1(eikon_run_etl);
 PG_FUNCTION_INFO_V1(eikon_derive_features);
 PG_FUNCTION_INFO_V1(eikon_read_csv);
+PG_FUNCTION_INFO_V1(eikon_submit_etl);
+PG_FUNCTION_INFO_V1(eikon_wait_etl);
+PG_FUNCTION_INFO_V1(eikon_cancel_etl);
+PG_FUNCTION_INFO_V1(eikon_etl);
+PG_FUNCTION_INFO_V1(eikon_purge_runs);
+PG_FUNCTION_INFO_V1(eikon_health);
+PG_FUNCTION_INFO_V1(eikon_running);
+PG_FUNCTION_INFO_V1(eikon_runs_guard);
 
-/* Reads the arguments from the second on: options, called by their names. */
+/* Reads the arguments from the second to the nth: options, called by their names. */
 static void
-unpack_options(FunctionCallInfo fcinfo, EfOptions *options)
+unpack_some_options(FunctionCallInfo fcinfo, EfOptions *options, int n)
 {
 	HeapTuple proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
 	Oid *types;
@@ -37,12 +50,25 @@ unpack_options(FunctionCallInfo fcinfo, EfOptions *options)
 	ReleaseSysCache(proc);
 
 	EfOptionsBegin(options);
-	for (int i = 1; i < PG_NARGS(); i++)
+	for (int i = 1; i < n; i++)
 		if (!PG_ARGISNULL(i))
 			EfOptionsSet(options, names[i], types[i],
 						 types[i] == TEXTOID ? PointerGetDatum(PG_GETARG_TEXT_PP(i)) :
 											   PG_GETARG_DATUM(i));
 	EfOptionsCheck(options);
+}
+
+static void
+unpack_options(FunctionCallInfo fcinfo, EfOptions *options)
+{
+	unpack_some_options(fcinfo, options, PG_NARGS());
+}
+
+/* The schema that the extension is in. */
+static Oid
+own_schema(FunctionCallInfo fcinfo)
+{
+	return get_func_namespace(fcinfo->flinfo->fn_oid);
 }
 
 static char *
@@ -59,7 +85,7 @@ eikon_run_etl(PG_FUNCTION_ARGS)
 	unpack_options(fcinfo, &options);
 	if (!options.dry_run)
 		PreventCommandIfReadOnly("eikon_run_etl()");
-	return EfRun(get_func_namespace(fcinfo->flinfo->fn_oid), unpack_text(fcinfo, 0), &options);
+	return EfRun(own_schema(fcinfo), unpack_text(fcinfo, 0), &options);
 }
 
 /* Rejects of a derivation are counted and told, not kept. */
@@ -81,10 +107,11 @@ eikon_derive_features(PG_FUNCTION_ARGS)
 	int64 rejected = 0;
 
 	unpack_options(fcinfo, &options);
-	EfStoreCheck(get_func_namespace(fcinfo->flinfo->fn_oid));
+	EfStoreCheck(own_schema(fcinfo));
 	InitMaterializedSRF(fcinfo, 0);
-	derivation = EfPipelineDerive(unpack_text(fcinfo, 0), &options, count_reject, &rejected,
-								  &report);
+	derivation = EfPipelineBegin(unpack_text(fcinfo, 0), &options, count_reject, &rejected,
+								 &report);
+	EfPipelineDerive(derivation);
 	tuples = EfPipelineTuples(derivation);
 	EfStoreFill(&tuples, result->setDesc, result->setResult);
 	EfPipelineEnd(derivation);
@@ -181,4 +208,143 @@ eikon_read_csv(PG_FUNCTION_ARGS)
 											ALLOCSET_DEFAULT_SIZES);
 	EfPipelinePreview(unpack_text(fcinfo, 0), &options, pack_record, &preview);
 	return (Datum) 0;
+}
+
+/* --- runs in the background --- */
+
+static int64
+unpack_run_id(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("run_id must not be NULL")));
+	return PG_GETARG_INT64(0);
+}
+
+static Interval *
+unpack_interval(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : PG_GETARG_INTERVAL_P(n);
+}
+
+Datum
+eikon_submit_etl(PG_FUNCTION_ARGS)
+{
+	EfOptions options;
+
+	unpack_options(fcinfo, &options);
+	return Int64GetDatum(EfQueueSubmit(own_schema(fcinfo), unpack_text(fcinfo, 0), &options, false));
+}
+
+Datum
+eikon_wait_etl(PG_FUNCTION_ARGS)
+{
+	return EfQueueWait(own_schema(fcinfo), unpack_run_id(fcinfo), unpack_interval(fcinfo, 1));
+}
+
+Datum
+eikon_cancel_etl(PG_FUNCTION_ARGS)
+{
+	EfQueueCancel(own_schema(fcinfo), unpack_run_id(fcinfo));
+	return BoolGetDatum(true);
+}
+
+/* A procedure, its last argument the timeout. */
+Datum
+eikon_etl(PG_FUNCTION_ARGS)
+{
+	CallContext *call = (CallContext *) fcinfo->context;
+	EfOptions options;
+
+	if (call == NULL || !IsA(call, CallContext) || call->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("eikon_etl cannot be called within a transaction block, which it would have to commit"),
+				 errhint("Use eikon_submit_etl(), commit, and eikon_wait_etl().")));
+	unpack_some_options(fcinfo, &options, PG_NARGS() - 1);
+	EfQueueRun(own_schema(fcinfo), unpack_text(fcinfo, 0), &options,
+			   unpack_interval(fcinfo, PG_NARGS() - 1));
+	PG_RETURN_VOID();
+}
+
+Datum
+eikon_purge_runs(PG_FUNCTION_ARGS)
+{
+	Interval *older_than = unpack_interval(fcinfo, 0);
+
+	if (older_than == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("older_than must not be NULL")));
+	return Int64GetDatum(EfQueuePurge(own_schema(fcinfo), older_than));
+}
+
+Datum
+eikon_health(PG_FUNCTION_ARGS)
+{
+	Datum values[EF_HEALTH_COLUMNS];
+	bool nulls[EF_HEALTH_COLUMNS];
+	TupleDesc desc;
+
+	/* cannot happen: it is declared so */
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	EfQueueHealth(own_schema(fcinfo), values, nulls);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+Datum
+eikon_running(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid table = get_relname_relid("features", own_schema(fcinfo));
+	EfProgress progress;
+	int place = 0;
+
+	InitMaterializedSRF(fcinfo, 0);
+	while (EfProgressNext(table, &place, &progress))
+	{
+		bool nulls[13] = {false};
+		char *role = GetUserNameFromId(progress.role, true);
+		NameData name;
+		Interval left = {.time = (TimeOffset) (progress.left * USECS_PER_SEC)};
+		Datum values[13] = {
+			Int64GetDatum(progress.run_id),
+			Int32GetDatum(progress.pid),
+			NameGetDatum(&name),
+			CStringGetTextDatum(progress.phase),
+			Int64GetDatum(progress.bytes_done),
+			Int64GetDatum(progress.bytes_total),
+			Int64GetDatum(progress.records),
+			Int64GetDatum(progress.rejects),
+			Int64GetDatum(progress.rows_done),
+			Int64GetDatum(progress.rows_total),
+			TimestampTzGetDatum(progress.started),
+			Float8GetDatum(progress.rate),
+			IntervalPGetDatum(&left),
+		};
+
+		nulls[0] = progress.run_id == 0;
+		nulls[2] = role == NULL;
+		if (role != NULL)
+			namestrcpy(&name, role);
+		nulls[11] = progress.rate < 0;
+		nulls[12] = progress.left < 0;
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+Datum
+eikon_runs_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("eikon_runs_guard can only be called as a trigger")));
+	EfLedgerGuard();
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple);
 }

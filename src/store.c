@@ -152,6 +152,16 @@ fill_compounds(EfCompounds *compounds, TupleDesc desc, Tuplestorestate *rows)
 	}
 }
 
+void
+EfStoreMissing(Oid schema, const char *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("table \"%s\" is missing from schema \"%s\"", table,
+					get_namespace_name(schema)),
+			 errhint("The extension's tables must keep their names and their schema.")));
+}
+
 /* Throws unless the table has the columns, of the types that they were given. */
 static void
 check_table(Oid schema, const char *name, const EfColumn *columns, int n)
@@ -161,11 +171,7 @@ check_table(Oid schema, const char *name, const EfColumn *columns, int n)
 	TupleDesc desc;
 
 	if (!OidIsValid(table))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s\" is missing from schema \"%s\"", name,
-						get_namespace_name(schema)),
-				 errhint("The extension's tables must keep their names and their schema.")));
+		EfStoreMissing(schema, name);
 	relation = relation_open(table, AccessShareLock);
 	desc = RelationGetDescr(relation);
 	for (int i = 0; i < n; i++)
@@ -191,19 +197,38 @@ EfStoreCheck(Oid schema)
 	check_table(schema, "eikon_rejects", rejects_columns, lengthof(rejects_columns));
 }
 
-void
-EfStoreLock(Oid schema)
+/* 1 and 2 are what pg_advisory_lock() makes: anybody could hold our lock. */
+static LOCKTAG
+run_lock(Oid schema)
 {
 	Oid features = get_relname_relid("features", schema);
 	LOCKTAG tag;
 
-	/* 1 and 2 are what pg_advisory_lock() makes: anybody could hold our lock */
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, RelationRelationId, features, 3);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("another ETL run is going on for table \"%s\"", "features"),
-				 errhint("Wait until its transaction ends, then run again.")));
+	return tag;
+}
+
+bool
+EfStoreTryLock(Oid schema)
+{
+	LOCKTAG tag = run_lock(schema);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static LOCKTAG kept; /* by EfStoreLock, as the table may be gone when it is given back */
+
+void
+EfStoreLock(Oid schema)
+{
+	kept = run_lock(schema);
+	(void) LockAcquire(&kept, ExclusiveLock, true, false);
+}
+
+void
+EfStoreUnlock(void)
+{
+	(void) LockRelease(&kept, ExclusiveLock, true);
 }
 
 /* A list of columns, each with that before it. */
@@ -442,14 +467,14 @@ struct EfRejects
 };
 
 EfRejects *
-EfRejectsBegin(void)
+EfRejectsBegin(bool keep)
 {
 	EfRejects *rejects = palloc(sizeof(EfRejects));
 
 	rejects->context = AllocSetContextCreate(CurrentMemoryContext, "eikon_features reject",
 											 ALLOCSET_DEFAULT_SIZES);
 	rejects->desc = EfMakeDesc(rejects_columns, lengthof(rejects_columns));
-	rejects->rows = tuplestore_begin_heap(false, false, work_mem);
+	rejects->rows = tuplestore_begin_heap(false, keep, work_mem);
 	return rejects;
 }
 

@@ -64,11 +64,18 @@ extern void EfStoreFill(EfTuples *rows, TupleDesc desc, Tuplestorestate *store);
 /* Throws unless the tables still have the columns that the extension gave them. */
 extern void EfStoreCheck(Oid schema);
 
+/* Throws, saying that the table is missing from the schema. */
+pg_noreturn extern void EfStoreMissing(Oid schema, const char *table);
+
 /*
- * Claims the table features of the schema for one run, until the end of the
- * transaction. Throws where another run has it, rather than wait.
+ * Claims the table features of the schema for one run: until the end of the
+ * transaction, without waiting; false where another has it.
  */
+extern bool EfStoreTryLock(Oid schema);
+
+/* The same until EfStoreUnlock or the end of the process, and waits for its turn. */
 extern void EfStoreLock(Oid schema);
+extern void EfStoreUnlock(void);
 
 /*
  * Brings the table features of the schema to what the rows say, writing only what
@@ -84,7 +91,8 @@ extern void EfStoreCompounds(Oid schema, EfCompounds *compounds);
 /* Rejects kept until the run is on record; on disk when there are many. */
 typedef struct EfRejects EfRejects;
 
-extern EfRejects *EfRejectsBegin(void);
+/* In the current memory context; with keep it outlives the transaction if that does. */
+extern EfRejects *EfRejectsBegin(bool keep);
 extern void EfRejectsAdd(void *rejects, const EfReject *reject); /* an EfRejectFn */
 extern void EfRejectsWrite(EfRejects *rejects, Oid schema, int64 run_id);
 extern void EfRejectsEnd(EfRejects *rejects);

@@ -1,0 +1,636 @@
+/*
+ * run_queue.c
+ *		Runs that wait to be run by a background worker, and those that wait for them.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "query.h"
+#include "run_ledger.h"
+#include "run_queue.h"
+#include "source.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+#include "worker_shared.h"
+
+/* How long to wait for a run that is just about to end, or just about to be known. */
+#define MOMENT_MILLISECONDS 50
+
+/* --- shared --- */
+
+static void
+fail_unknown_run(int64 run_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("run " INT64_FORMAT " does not exist", run_id),
+			 errhint("Table eikon_runs lists the runs that were submitted and those whose transactions have committed.")));
+}
+
+static void
+fail_negative(const char *argument)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must not be negative", argument)));
+}
+
+static void
+refuse_standby(const char *function)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s during recovery", function),
+				 errhint("This server is a standby; call it on the primary.")));
+	PreventCommandIfReadOnly(function);
+}
+
+/* With months of 30 days. */
+static int64
+microseconds(const Interval *interval)
+{
+	int64 days = (int64) interval->month * DAYS_PER_MONTH + interval->day;
+	int64 sum;
+
+	if (pg_mul_s64_overflow(days, USECS_PER_DAY, &sum) ||
+		pg_add_s64_overflow(sum, interval->time, &sum))
+		return days < 0 ? PG_INT64_MIN : PG_INT64_MAX;
+	return sum;
+}
+
+/* What is said of one run, now. */
+typedef struct State
+{
+	char *status;
+	Oid role;		  /* InvalidOid: it is gone */
+	bool uncommitted; /* by this transaction */
+	Datum row;
+} State;
+
+static bool
+look_up(Oid schema, int64 run_id, State *state)
+{
+	Oid type = INT8OID;
+	Datum arg = Int64GetDatum(run_id);
+	EfIdentity before;
+	Datum values[4];
+	bool nulls[4];
+	bool found;
+
+	EfLedgerAct(schema, &before);
+	found = EfQueryRowNow(psprintf("SELECT r.status, r.requested_by, r.xmin, r FROM %s r WHERE r.run_id = $1",
+								   EfLedgerTable(schema)),
+						  1, &type, &arg, 4, values, nulls);
+	EfLedgerActEnd(&before);
+	if (!found)
+		return false;
+	state->status = TextDatumGetCString(values[0]);
+	state->role = get_role_oid(NameStr(*DatumGetName(values[1])), true);
+	state->uncommitted = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(values[2]));
+	state->row = values[3];
+	return true;
+}
+
+static bool
+is_status(const State *state, const char *status)
+{
+	return strcmp(state->status, status) == 0;
+}
+
+static bool
+has_ended(const State *state)
+{
+	return !is_status(state, "queued") && !is_status(state, "running");
+}
+
+/* --- submitting --- */
+
+/* The run that is the same and of that status; 0: none. */
+static int64
+find_same(Oid schema, const EfLedger *ledger, const char *status)
+{
+	const char *const keys[] = {"source", "options", "requested_by"};
+	Oid types[lengthof(keys) + 1] = {TEXTOID};
+	Datum args[lengthof(keys) + 1] = {CStringGetTextDatum(status)};
+	EfIdentity before;
+	Datum run_id;
+	bool isnull;
+	bool found;
+
+	for (size_t i = 0; i < lengthof(keys); i++)
+	{
+		for (int j = 0; j < ledger->n; j++)
+		{
+			if (strcmp(ledger->names[j], keys[i]) != 0)
+				continue;
+			types[i + 1] = ledger->types[j];
+			args[i + 1] = ledger->values[j];
+		}
+	}
+	EfLedgerAct(schema, &before);
+	found = EfQueryRowNow(psprintf("SELECT run_id FROM %s WHERE status = $1 AND status = ANY ('{queued,running}'::text[])"
+								   " AND background AND source = $2 AND options = $3"
+								   " AND requested_by = $4 ORDER BY run_id LIMIT 1",
+								   EfLedgerTable(schema)),
+						  lengthof(types), types, args, 1, &run_id, &isnull);
+	EfLedgerActEnd(&before);
+	return found ? DatumGetInt64(run_id) : 0;
+}
+
+int64
+EfQueueSubmit(Oid schema, const char *source, const EfOptions *options, bool join)
+{
+	EfLedger ledger = {0};
+	int64 run_id = 0;
+	EfSource *opened;
+
+	refuse_standby("eikon_submit_etl()");
+
+	/* what is wrong with the source now is better said now */
+	opened = EfSourceOpen(CurrentMemoryContext, source);
+	EfLedgerSetText(&ledger, "source", EfSourcePath(opened));
+	EfSourceClose(opened);
+	EfLedgerSetText(&ledger, "status", "queued");
+	EfLedgerSetBool(&ledger, "background", true);
+	EfLedgerSetOptions(&ledger, options);
+	EfLedgerSetRequester(&ledger, GetUserId());
+	EfLedgerSetTime(&ledger, "requested_at", GetCurrentTimestamp());
+	EfLedgerSet(&ledger, "attempts", INT4OID, Int32GetDatum(0));
+
+	EfQueryBegin();
+	if (join)
+		run_id = find_same(schema, &ledger, "running");
+	while (run_id == 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		run_id = find_same(schema, &ledger, "queued");
+		if (run_id == 0)
+			run_id = EfLedgerInsert(schema, &ledger,
+									" ON CONFLICT (requested_by, md5(source), md5(options::text))"
+									" WHERE status = 'queued' DO NOTHING");
+	}
+	EfQueryEnd();
+	EfWakeAtCommit();
+	return run_id;
+}
+
+/* --- waiting --- */
+
+static void
+refuse_uncommitted(const State *state, int64 run_id)
+{
+	if (is_status(state, "queued") && state->uncommitted)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("run " INT64_FORMAT " was submitted by this transaction, and begins when that commits", run_id),
+				 errhint("Commit first, then wait.")));
+}
+
+Datum
+EfQueueWait(Oid schema, int64 run_id, const Interval *timeout)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	int64 wait = timeout == NULL ? PG_INT64_MAX : microseconds(timeout);
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz end;
+	MemoryContext old;
+	State state;
+	Datum row;
+
+	refuse_standby("eikon_wait_etl()");
+	if (wait < 0)
+		fail_negative("timeout");
+	if (pg_add_s64_overflow(now, wait, &end))
+		end = PG_INT64_MAX;
+
+	EfQueryBegin();
+	EfChangeWaitBegin();
+	for (bool first = true;; first = false)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!look_up(schema, run_id, &state))
+			fail_unknown_run(run_id);
+		refuse_uncommitted(&state, run_id);
+		now = GetCurrentTimestamp();
+		if (has_ended(&state) || now >= end)
+			break;
+
+		/* nobody looks after it where the server has been restarted since */
+		if (first && EfWorkersAlive() == 0)
+			EfWake();
+		(void) EfChangeWait(end == PG_INT64_MAX ? -1 : (long) Min((end - now + 999) / 1000, PG_INT32_MAX));
+	}
+	EfChangeWaitEnd();
+	old = MemoryContextSwitchTo(caller);
+	row = datumCopy(state.row, false, -1);
+	MemoryContextSwitchTo(old);
+	EfQueryEnd();
+	return row;
+}
+
+/* --- both --- */
+
+static char *
+get_text(HeapTupleHeader row, const char *column)
+{
+	bool isnull;
+	Datum value = GetAttributeByName(row, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/* Throws the error that ended the run. */
+static void
+throw_error(int64 run_id, HeapTupleHeader row)
+{
+	char *code = get_text(row, "error_code");
+	char *detail = get_text(row, "error_detail");
+	char *hint = get_text(row, "error_hint");
+	char *context = get_text(row, "error_context");
+
+	if (code == NULL || strlen(code) != 5)
+		return;
+	ereport(ERROR,
+			(errcode(MAKE_SQLSTATE(code[0], code[1], code[2], code[3], code[4])),
+			 errmsg_internal("%s", get_text(row, "error_message")),
+			 detail ? errdetail_internal("%s", detail) : 0,
+			 hint ? errhint("%s", hint) : 0,
+			 context ? (errcontext("%s", context)) : 0,
+			 errcontext("ETL run " INT64_FORMAT, run_id)));
+}
+
+void
+EfQueueRun(Oid schema, const char *source, const EfOptions *options, const Interval *timeout)
+{
+	HeapTupleHeader row;
+	int64 run_id;
+
+	if (timeout != NULL && microseconds(timeout) < 0)
+		fail_negative("timeout");
+	EfQueryBeginProcedure();
+	run_id = EfQueueSubmit(schema, source, options, true);
+	EfQueryCommit();
+	row = DatumGetHeapTupleHeader(EfQueueWait(schema, run_id, timeout));
+	throw_error(run_id, row);
+	if (strcmp(get_text(row, "status"), "succeeded") != 0)
+		ereport(NOTICE,
+				(errmsg("run " INT64_FORMAT " is still %s", run_id, get_text(row, "status"))));
+	EfQueryEnd();
+}
+
+/* --- cancelling --- */
+
+static void
+check_may_cancel(Oid role, int64 run_id)
+{
+	if (!superuser() && !(OidIsValid(role) && has_privs_of_role(GetUserId(), role)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to cancel run " INT64_FORMAT, run_id),
+				 errhint("Only the role that asked for it, or a superuser, may do so.")));
+}
+
+/* Writes that it was cancelled, if it still is in that state. */
+static bool
+set_cancelled(Oid schema, int64 run_id, const char *status, const char *message)
+{
+	EfLedger ledger = {0};
+
+	EfLedgerSetText(&ledger, "status", "cancelled");
+	EfLedgerSetTime(&ledger, "finished_at", GetCurrentTimestamp());
+	EfLedgerSetText(&ledger, "error_code", unpack_sql_state(ERRCODE_QUERY_CANCELED));
+	EfLedgerSetText(&ledger, "error_message", message);
+	return EfLedgerUpdate(schema, &ledger, run_id, status);
+}
+
+/*
+ * A run that the ledger calls running and that no process does was cut off, and nobody has
+ * noticed yet.
+ */
+static bool
+cancel_orphan(Oid schema, int64 run_id)
+{
+	return EfStoreTryLock(schema) &&
+		   set_cancelled(schema, run_id, "running", "cancelled after it had been cut off");
+}
+
+/* A direct run is in the ledger only when it has ended. */
+static void
+cancel_direct(int64 run_id)
+{
+	Oid role;
+
+	if (!EfRunningRole(run_id, &role))
+		fail_unknown_run(run_id);
+	check_may_cancel(role, run_id);
+	if (!EfRunningCancel(run_id))
+		fail_unknown_run(run_id);
+}
+
+void
+EfQueueCancel(Oid schema, int64 run_id)
+{
+	refuse_standby("eikon_cancel_etl()");
+	EfQueryBegin();
+	for (;;)
+	{
+		State state;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!look_up(schema, run_id, &state))
+		{
+			cancel_direct(run_id);
+			break;
+		}
+		check_may_cancel(state.role, run_id);
+		if (has_ended(&state))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("run " INT64_FORMAT " has already ended: %s", run_id, state.status)));
+		if (is_status(&state, "queued"))
+		{
+			/* until this transaction ends, the worker may pass it by */
+			EfWakeAtEnd();
+			if (set_cancelled(schema, run_id, "queued", "cancelled before it began"))
+				break;
+		}
+		else if (EfRunningCancel(run_id) || cancel_orphan(schema, run_id))
+			break;
+		EfChangeWaitBegin();
+		(void) EfChangeWait(MOMENT_MILLISECONDS);
+		EfChangeWaitEnd();
+	}
+	EfQueryEnd();
+}
+
+/* --- looking after the ledger --- */
+
+int64
+EfQueuePurge(Oid schema, const Interval *older_than)
+{
+	Oid type = INTERVALOID;
+	Datum arg = IntervalPGetDatum(older_than);
+	EfIdentity before;
+	int64 purged;
+
+	refuse_standby("eikon_purge_runs()");
+	if (microseconds(older_than) < 0)
+		fail_negative("older_than");
+	EfQueryBegin();
+	EfLedgerAct(schema, &before);
+	purged = (int64) EfQueryRun(psprintf("DELETE FROM %s WHERE finished_at < (now() - $1) AND NOT is_current",
+										 EfLedgerTable(schema)),
+								1, &type, &arg, NULL);
+	EfLedgerActEnd(&before);
+	EfQueryEnd();
+	return purged;
+}
+
+void
+EfQueueHealth(Oid schema, Datum *values, bool *nulls)
+{
+	char *table = EfLedgerTable(schema);
+	MemoryContext caller = CurrentMemoryContext;
+	EfIdentity before;
+	Datum row[6];
+	MemoryContext old;
+	int64 running = EfRunningId() != 0;
+
+	EfQueryBegin();
+	EfLedgerAct(schema, &before);
+	(void) EfQueryRowNow(psprintf("SELECT s, clock_timestamp() - s, f, q, clock_timestamp() - o FROM"
+								  " (SELECT (SELECT max(finished_at) FROM %s WHERE status = 'succeeded') AS s,"
+								  " (SELECT max(finished_at) FROM %s WHERE status = 'failed') AS f,"
+								  " (SELECT count(*) FROM %s WHERE status = 'queued') AS q,"
+								  " (SELECT min(requested_at) FROM %s WHERE status = 'queued') AS o) AS h",
+								  table, table, table, table),
+						 0, NULL, NULL, 5, row, nulls);
+	EfLedgerActEnd(&before);
+	old = MemoryContextSwitchTo(caller);
+	values[0] = row[0];
+	nulls[5] = nulls[4];
+	nulls[4] = nulls[3] = false;
+	if (!nulls[1])
+		values[1] = datumCopy(row[1], false, sizeof(Interval));
+	values[2] = row[2];
+	values[3] = Int64GetDatum(running);
+	values[4] = row[3];
+	if (!nulls[5])
+		values[5] = datumCopy(row[4], false, sizeof(Interval));
+	values[6] = Int32GetDatum(EfWorkersAlive());
+	values[7] = BoolGetDatum(EfLauncherAlive());
+	nulls[6] = nulls[7] = false;
+	MemoryContextSwitchTo(old);
+	EfQueryEnd();
+}
+
+/* --- for the worker --- */
+
+bool
+EfQueueHasWork(Oid schema)
+{
+	Datum value;
+	bool isnull;
+
+	return EfQueryRowNow(psprintf("SELECT 1 FROM %s WHERE status = ANY ('{queued,running}') LIMIT 1", EfLedgerTable(schema)),
+						 0, NULL, NULL, 1, &value, &isnull);
+}
+
+bool
+EfQueueAgain(Oid schema, int64 run_id)
+{
+	Oid type = INT8OID;
+	Datum arg = Int64GetDatum(run_id);
+	EfLedger ledger = {0};
+	Datum value;
+	bool isnull;
+
+	if (EfQueryRow(psprintf("SELECT 1 FROM %s a JOIN %s b ON b.status = 'queued' AND b.source = a.source"
+							" AND b.options = a.options AND b.requested_by = a.requested_by WHERE a.run_id = $1",
+							EfLedgerTable(schema), EfLedgerTable(schema)),
+				   1, &type, &arg, NULL, 1, &value, &isnull))
+		return false;
+	EfLedgerSetText(&ledger, "status", "queued");
+	return EfLedgerUpdate(schema, &ledger, run_id, "running");
+}
+
+static void
+fail_orphan(Oid schema, int64 run_id, int attempts)
+{
+	EfLedger ledger = {0};
+
+	EfLedgerSetText(&ledger, "status", "failed");
+	EfLedgerSetTime(&ledger, "finished_at", GetCurrentTimestamp());
+	EfLedgerSetText(&ledger, "error_code", unpack_sql_state(ERRCODE_CRASH_SHUTDOWN));
+	EfLedgerSetText(&ledger, "error_message",
+					attempts < EF_ATTEMPTS ?
+						"the run was cut off, and the same is queued already" :
+						psprintf("the run was cut off %d times", attempts));
+	EfLedgerSetText(&ledger, "error_detail",
+					"A crash or shutdown of the server, or the end of its worker, cuts a run off.");
+	EfLedgerSetText(&ledger, "error_hint",
+					"The server's log says what happened. Submit the run again.");
+	(void) EfLedgerUpdate(schema, &ledger, run_id, "running");
+}
+
+/* To be called with the table claimed: then no run can be going on. */
+void
+EfQueueRecover(Oid schema)
+{
+	Datum values[2];
+	bool nulls[2];
+
+	while (EfQueryRow(psprintf("SELECT run_id, attempts FROM %s WHERE status = 'running' ORDER BY run_id LIMIT 1 FOR UPDATE",
+							   EfLedgerTable(schema)),
+					  0, NULL, NULL, NULL, 2, values, nulls))
+	{
+		int64 run_id = DatumGetInt64(values[0]);
+		int attempts = DatumGetInt32(values[1]);
+		bool again = attempts < EF_ATTEMPTS && EfQueueAgain(schema, run_id);
+
+		if (!again)
+			fail_orphan(schema, run_id, attempts);
+		ereport(LOG,
+				(errmsg("ETL run " INT64_FORMAT " was cut off and %s", run_id,
+						again ? "is queued again" : "has failed"),
+				 errhidestmt(true)));
+	}
+}
+
+/*
+ * The run to begin next. One whose row somebody has locked, to cancel it for instance,
+ * is waited for only when there is no other.
+ */
+static bool
+lock_next(Oid schema, Datum *values)
+{
+	bool nulls[5];
+
+	for (int i = 0; i < 2; i++)
+		if (EfQueryRow(psprintf("SELECT run_id, source, options, requested_by, attempts FROM %s WHERE status = 'queued'"
+								" ORDER BY run_id LIMIT 1 FOR UPDATE%s",
+								EfLedgerTable(schema), i == 0 ? " SKIP LOCKED" : ""),
+					   0, NULL, NULL, NULL, 5, values, nulls))
+			return true;
+	return false;
+}
+
+/* As they were given, back from jsonb. */
+static void
+restore_options(EfOptions *options, Jsonb *given)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&given->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	char *name = NULL;
+
+	EfOptionsBegin(options);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			name = pnstrdup(value.val.string.val, value.val.string.len);
+		if (token != WJB_VALUE)
+			continue;
+		if (value.type == jbvBool)
+			EfOptionsSet(options, name, BOOLOID, BoolGetDatum(value.val.boolean));
+		else if (value.type == jbvNumeric)
+			EfOptionsSet(options, name, INT8OID,
+						 DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
+		else if (value.type == jbvString)
+			EfOptionsSet(options, name, TEXTOID,
+						 PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len)));
+	}
+	EfOptionsCheck(options);
+}
+
+/* Whether the role may still submit runs, by either way. */
+static bool
+may_submit(Oid schema, Oid role)
+{
+	Oid types[] = {OIDOID, OIDOID};
+	Datum args[] = {ObjectIdGetDatum(schema), ObjectIdGetDatum(role)};
+	Datum value;
+	bool isnull;
+
+	return EfQueryRow("SELECT 1 FROM pg_proc WHERE pronamespace = $1"
+					  " AND proname = ANY ('{eikon_submit_etl,eikon_etl}')"
+					  " AND has_function_privilege($2, oid, 'EXECUTE') LIMIT 1",
+					  2, types, args, NULL, 1, &value, &isnull);
+}
+
+/* Why a run may not be run as its role; NULL: it may. */
+static const char *
+find_obstacle(Oid schema, const EfQueuedRun *queued, int *code)
+{
+	Oid owner = EfLedgerOwner(schema);
+
+	*code = ERRCODE_UNDEFINED_OBJECT;
+	if (!OidIsValid(queued->role))
+		return psprintf("role \"%s\" does not exist", queued->requested_by);
+	*code = ERRCODE_INSUFFICIENT_PRIVILEGE;
+	if (!may_submit(schema, queued->role))
+		return psprintf("permission denied for function %s", "eikon_submit_etl");
+
+	/* who owns the ledger can write into it what he likes */
+	if (!superuser_arg(owner) && !has_privs_of_role(owner, queued->role))
+		return psprintf("the owner of table \"%s\" may not act as role \"%s\"", "eikon_runs", queued->requested_by);
+	return NULL;
+}
+
+static void
+refuse(EfLedger *ledger, const EfQueuedRun *queued, int code, const char *obstacle)
+{
+	EfLedgerSetText(ledger, "status", "failed");
+	EfLedgerSetTime(ledger, "finished_at", queued->started);
+	EfLedgerSetText(ledger, "error_code", unpack_sql_state(code));
+	EfLedgerSetText(ledger, "error_message", obstacle);
+	EfRunLogFailure(queued, "failed",
+					&(ErrorData){.sqlerrcode = code, .message = unconstify(char *, obstacle)});
+}
+
+EfClaim
+EfQueueClaim(Oid schema, Oid role, EfQueuedRun *queued)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum values[5];
+	EfLedger ledger = {0};
+	const char *obstacle;
+	MemoryContext old;
+	int code;
+
+	if (!lock_next(schema, values))
+		return EF_NONE;
+	old = MemoryContextSwitchTo(caller);
+	queued->run_id = DatumGetInt64(values[0]);
+	queued->source = TextDatumGetCString(values[1]);
+	queued->requested_by = pstrdup(NameStr(*DatumGetName(values[3])));
+	queued->role = get_role_oid(queued->requested_by, true);
+	queued->attempt = DatumGetInt32(values[4]) + 1;
+	queued->started = GetCurrentTimestamp();
+	restore_options(&queued->options, DatumGetJsonbPCopy(values[2]));
+	MemoryContextSwitchTo(old);
+
+	obstacle = find_obstacle(schema, queued, &code);
+	if (obstacle == NULL && OidIsValid(role) && queued->role != role)
+		return EF_OTHER;
+	EfLedgerSetTime(&ledger, "started_at", queued->started);
+	EfLedgerSet(&ledger, "attempts", INT4OID, Int32GetDatum(queued->attempt));
+	if (obstacle == NULL)
+		EfLedgerSetText(&ledger, "status", "running");
+	else
+		refuse(&ledger, queued, code, obstacle);
+	if (!EfLedgerUpdate(schema, &ledger, queued->run_id, "queued"))
+		EfQueryUnexpected("the update that begins a run");
+	return obstacle == NULL ? EF_CLAIMED : EF_REFUSED;
+}
