@@ -62,6 +62,7 @@ write_conf() {
     cat >"$volume/server.conf" <<CONF
 listen_addresses = '$listen'
 cluster_name = 'eikon_features'
+shared_preload_libraries = 'eikon_features'
 eikon_features.data_directory = '$input'
 CONF
 }

@@ -57,6 +57,15 @@ server_user() {
     fi
 }
 
+# Runs a command as root.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
 # Runs a command as the server's user, in a directory which that user can enter.
 as_server_user() {
     if [ "$(id -u)" != 0 ]; then

@@ -104,14 +104,6 @@ need_for_check() {
     need_pg_cron
 }
 
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    else
-        sudo "$@"
-    fi
-}
-
 require_root() {
     [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
         die "needs root to install: ${missing[*]}

@@ -141,6 +141,7 @@ unix_socket_directories = '$state'
 unix_socket_permissions = 0700
 cluster_name = 'eikon_features'
 log_line_prefix = '%m [%p] %b '
+shared_preload_libraries = 'eikon_features'
 eikon_features.data_directory = '${input//\'/\'\'}'
 CONF
 }

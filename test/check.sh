@@ -51,6 +51,22 @@ make_work_dir() {
     as_server_user mktemp -d 2>/dev/null || as_server_user mktemp -d -p /tmp
 }
 
+# A file system that is soon full, for the tests of that; gone at the end.
+mount_small_disk() {
+    EIKON_SMALL_DISK=$(make_work_dir)
+    export EIKON_SMALL_DISK
+    trap unmount_small_disk EXIT
+    trap 'exit 130' INT TERM HUP
+    as_root mount -t tmpfs -o "size=24m,mode=0700,uid=$(id -u "$(server_user)"),gid=$(id -g "$(server_user)")" \
+        eikon_features "$EIKON_SMALL_DISK" ||
+        die 'the group tap needs a small file system that it can fill, and no tmpfs could be mounted'
+}
+
+unmount_small_disk() {
+    ! mountpoint -q "$EIKON_SMALL_DISK" || as_root umount "$EIKON_SMALL_DISK"
+    rmdir "$EIKON_SMALL_DISK" 2>/dev/null || as_server_user rmdir "$EIKON_SMALL_DISK"
+}
+
 main() {
     local checkout work groups
     read -ra groups <<<"${*:-$all_groups}"
@@ -63,6 +79,9 @@ main() {
 
     work=$(make_work_dir)
     as_server_user mkdir "$work/tree"
+    case " ${groups[*]} " in
+        *' tap '*) mount_small_disk ;;
+    esac
     checkout_files "$checkout" | tar -C "$checkout" --null -T - -cf - | as_server_user tar -C "$work/tree" -xf -
     as_server_user bash "$work/tree/test/groups.sh" "$work" "${groups[@]}"
 }
