@@ -326,6 +326,12 @@ EfLedgerActEnd(const EfIdentity *before)
 	SetUserIdAndSecContext(before->role, before->context);
 }
 
+void
+EfLedgerActed(const EfIdentity *before)
+{
+	SetUserIdAndSecContext(before->role, before->context);
+}
+
 /* --- statements --- */
 
 char *
@@ -348,7 +354,10 @@ EfLedgerNewId(Oid schema)
 	return run_id;
 }
 
-/* Says of a row that was written what state the run is in, once that is committed. */
+/*
+ * Says of a row that was written what state the run is in, once that is committed. Any
+ * role can listen, so it has nothing that is not public.
+ */
 static void
 tell(const Datum *row)
 {
@@ -358,8 +367,7 @@ tell(const Datum *row)
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	add_int(&state, "run_id", DatumGetInt64(row[0]));
 	add_text(&state, "status", TextDatumGetCString(row[1]));
-	add_text(&state, "source", TextDatumGetCString(row[2]));
-	add_text(&state, "requested_by", pstrdup(NameStr(*DatumGetName(row[3]))));
+	add_text(&state, "requested_by", pstrdup(NameStr(*DatumGetName(row[2]))));
 	payload = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 	Async_Notify(CHANNEL, JsonbToCString(NULL, &payload->root, VARSIZE(payload)));
 	EfChangeAtCommit();
@@ -370,17 +378,17 @@ static int64
 write_row(Oid schema, const char *sql, int nargs, const Oid *types, const Datum *args,
 		  const bool *nulls, bool perhaps)
 {
-	char *returning = psprintf("%s RETURNING run_id, status, source, requested_by", sql);
+	char *returning = psprintf("%s RETURNING run_id, status, requested_by", sql);
 	EfIdentity before;
-	Datum row[4];
-	bool row_nulls[4];
+	Datum row[3];
+	bool row_nulls[3];
 	bool found;
 
 	EfLedgerAct(schema, &before);
 	writing = true;
 	PG_TRY();
 	{
-		found = EfQueryRow(returning, nargs, types, args, nulls, 4, row, row_nulls);
+		found = EfQueryRow(returning, nargs, types, args, nulls, 3, row, row_nulls);
 	}
 	PG_FINALLY();
 	{

@@ -85,6 +85,9 @@ extern Oid EfLedgerOwner(Oid schema);
 extern void EfLedgerAct(Oid schema, EfIdentity *before);
 extern void EfLedgerActEnd(const EfIdentity *before);
 
+/* In place of EfLedgerActEnd where the transaction has ended. */
+extern void EfLedgerActed(const EfIdentity *before);
+
 /* Throws unless it is the functions above or a superuser who writes a row that waits or runs. */
 extern void EfLedgerGuard(void);
 

@@ -140,8 +140,9 @@ find_same(Oid schema, const EfLedger *ledger, const char *status)
 	}
 	EfLedgerAct(schema, &before);
 	found = EfQueryRowNow(psprintf("SELECT run_id FROM %s WHERE status = $1 AND status = ANY ('{queued,running}'::text[])"
-								   " AND background AND source = $2 AND options = $3"
-								   " AND requested_by = $4 ORDER BY run_id LIMIT 1",
+								   " AND background AND source = $2 AND options = $3 AND requested_by = $4"
+								   " AND md5(source) = md5($2) AND md5(options::text) = md5($3::text)"
+								   " ORDER BY run_id LIMIT 1",
 								   EfLedgerTable(schema)),
 						  lengthof(types), types, args, 1, &run_id, &isnull);
 	EfLedgerActEnd(&before);

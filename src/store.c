@@ -28,6 +28,7 @@
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
 
 static const EfColumn compounds_columns[] = {
 	{"compound_id", INT8OID},
@@ -222,6 +223,7 @@ void
 EfStoreLock(Oid schema)
 {
 	kept = run_lock(schema);
+	InvalidateCatalogSnapshot(); /* not to hold up VACUUM meanwhile */
 	(void) LockAcquire(&kept, ExclusiveLock, true, false);
 }
 

@@ -38,13 +38,19 @@ PGDLLEXPORT void EfWorkerMain(Datum database);
 
 /* The server, or an administrator, wants this process to end. */
 static volatile sig_atomic_t terminated = false;
+static volatile sig_atomic_t in_run = false;
 
-/* Ends what it is doing as a cancel does, so that it can still say so. */
+/* A run is ended as by a cancel, so that there is still time to say so. */
 static void
 on_terminate(SIGNAL_ARGS)
 {
 	int saved = errno;
 
+	if (!in_run)
+	{
+		die(postgres_signal_arg);
+		return;
+	}
 	terminated = true;
 	InterruptPending = true;
 	QueryCancelPending = true;
@@ -78,12 +84,13 @@ begin_ledger(Oid schema, EfIdentity *before)
 	EfQueryBegin();
 }
 
+/* As the ledger's owner, who may have put deferred triggers on it. */
 static void
 commit_ledger(const EfIdentity *before)
 {
 	EfQueryEnd();
-	EfLedgerActEnd(before);
 	commit();
+	EfLedgerActed(before);
 }
 
 /* The extension's schema; InvalidOid where it is not there, or not with these tables. */
@@ -231,6 +238,7 @@ static void
 run_and_record(Worker *worker)
 {
 	MemoryContextSwitchTo(worker->context);
+	in_run = true;
 	PG_TRY();
 	{
 		run_it(worker);
@@ -250,6 +258,10 @@ run_and_record(Worker *worker)
 		record_error(worker, error);
 	}
 	PG_END_TRY();
+	in_run = false;
+
+	/* what triggers have set */
+	ResetAllOptions();
 }
 
 /* --- the loop --- */
@@ -286,11 +298,14 @@ claim_table(Oid schema)
 {
 	int settings;
 
+	pgstat_report_activity(STATE_RUNNING, "waiting until no other ETL run is going on");
 	begin();
 	settings = NewGUCNestLevel();
 	(void) set_config_option("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
+	PopActiveSnapshot();
 	EfStoreLock(schema);
+	PushActiveSnapshot(GetTransactionSnapshot());
 	AtEOXact_GUC(false, settings);
 	commit();
 }
