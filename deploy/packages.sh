@@ -65,13 +65,17 @@ need_for_run() {
     need_package libxxhash-dev
 }
 
-# pg_cron for the PostgreSQL that is there or will be installed.
+# pg_cron for the PostgreSQL that is there or will be installed. One that is no
+# package has its own, or the test of it fails.
 need_pg_cron() {
-    local pg_config major names=''
+    local pg_config dir names=''
     if pg_config=$(find_pg_config); then
-        [ -f "$("$pg_config" --sharedir)/extension/pg_cron.control" ] && return
-        major=$("$pg_config" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
-        missing+=("postgresql-$major-cron")
+        dir=$("$pg_config" --sharedir)
+        case $dir in
+            /usr/share/postgresql/[0-9]*)
+                [ -f "$dir/extension/pg_cron.control" ] || missing+=("postgresql-${dir##*/}-cron")
+                ;;
+        esac
         return
     fi
     for major in $pg_majors; do

@@ -56,6 +56,7 @@ CREATE TABLE eikon_runs (
 	source text NOT NULL,
 	options jsonb NOT NULL,
 	requested_by name NOT NULL,
+	requester oid NOT NULL,
 	requested_at timestamptz NOT NULL,
 	attempts integer NOT NULL,
 	started_at timestamptz,
@@ -101,6 +102,7 @@ COMMENT ON COLUMN eikon_runs.background IS 'whether it was submitted, to be run 
 COMMENT ON COLUMN eikon_runs.source IS 'the directory that is read';
 COMMENT ON COLUMN eikon_runs.options IS 'the options given with the call, defaults left out';
 COMMENT ON COLUMN eikon_runs.requested_by IS 'the role that asked for it, with whose rights it runs';
+COMMENT ON COLUMN eikon_runs.requester IS 'the id of that role, which outlives its name, and which nobody else gets';
 COMMENT ON COLUMN eikon_runs.requested_at IS 'when it was asked for';
 COMMENT ON COLUMN eikon_runs.attempts IS 'how often it was begun; 2 where the first attempt was cut off by a crash, a shutdown or the end of its worker';
 COMMENT ON COLUMN eikon_runs.started_at IS 'when the run began, at its last attempt';
@@ -132,7 +134,7 @@ COMMENT ON COLUMN eikon_runs.error_hint IS 'what to do about it';
 COMMENT ON COLUMN eikon_runs.error_context IS 'where it happened: file, line, column and value, as far as they are known';
 
 -- The same is queued once; the one that features comes from is one.
-CREATE UNIQUE INDEX eikon_runs_queued_idx ON eikon_runs (requested_by, pg_catalog.md5(source), pg_catalog.md5(options::text))
+CREATE UNIQUE INDEX eikon_runs_queued_idx ON eikon_runs (requester, pg_catalog.md5(source), pg_catalog.md5(options::text))
 	WHERE status = 'queued';
 CREATE UNIQUE INDEX eikon_runs_current_idx ON eikon_runs (is_current) WHERE is_current;
 CREATE INDEX eikon_runs_pending_idx ON eikon_runs (run_id) WHERE status IN ('queued', 'running');

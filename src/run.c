@@ -83,28 +83,30 @@ age(TimestampTz then)
 	return (double) (GetCurrentTimestamp() - then) / USECS_PER_SEC;
 }
 
-static void
-log_success(const Run *run)
+/* The line of one that has succeeded. */
+static char *
+describe(const Run *run)
 {
 	const EfKindCounts *kinds = run->report.kinds;
 	const EfStoreCounts *counts = &run->counts;
 
-	if (log_runs < LOG_ALL)
-		return;
 	if (run->skipped)
+		return psprintf("ETL run " INT64_FORMAT " of \"%s\" succeeded: nothing has changed, " INT64_FORMAT " bytes compared; %.3f s",
+						run->run_id, run->report.source, run->report.bytes, age(run->started));
+	return psprintf("ETL run " INT64_FORMAT " of \"%s\" succeeded: " INT64_FORMAT " users, " INT64_FORMAT " compounds, " INT64_FORMAT " experiments loaded, " INT64_FORMAT " records rejected; rows: " INT64_FORMAT " inserted, " INT64_FORMAT " updated, " INT64_FORMAT " deleted, " INT64_FORMAT " unchanged; %.3f s",
+					run->run_id, run->report.source, kinds[EF_USERS].loaded,
+					kinds[EF_COMPOUNDS].loaded, kinds[EF_EXPERIMENTS].loaded,
+					kinds[EF_USERS].rejected + kinds[EF_COMPOUNDS].rejected + kinds[EF_EXPERIMENTS].rejected,
+					counts->inserted, counts->updated, counts->deleted, counts->unchanged,
+					age(run->started));
+}
+
+void
+EfRunLogSuccess(const char *line)
+{
+	if (log_runs == LOG_ALL)
 		ereport(LOG_SERVER_ONLY,
-				(errmsg("ETL run " INT64_FORMAT " of \"%s\" succeeded: nothing has changed, " INT64_FORMAT " bytes compared; %.3f s",
-						run->run_id, run->report.source, run->report.bytes, age(run->started)),
-				 errhidestmt(true), errhidecontext(true)));
-	else
-		ereport(LOG_SERVER_ONLY,
-				(errmsg("ETL run " INT64_FORMAT " of \"%s\" succeeded: " INT64_FORMAT " users, " INT64_FORMAT " compounds, " INT64_FORMAT " experiments loaded, " INT64_FORMAT " records rejected; rows: " INT64_FORMAT " inserted, " INT64_FORMAT " updated, " INT64_FORMAT " deleted, " INT64_FORMAT " unchanged; %.3f s",
-						run->run_id, run->report.source, kinds[EF_USERS].loaded,
-						kinds[EF_COMPOUNDS].loaded, kinds[EF_EXPERIMENTS].loaded,
-						kinds[EF_USERS].rejected + kinds[EF_COMPOUNDS].rejected + kinds[EF_EXPERIMENTS].rejected,
-						counts->inserted, counts->updated, counts->deleted, counts->unchanged,
-						age(run->started)),
-				 errhidestmt(true), errhidecontext(true)));
+				(errmsg_internal("%s", line), errhidestmt(true), errhidecontext(true)));
 }
 
 void
@@ -237,7 +239,7 @@ run_directly(Oid schema, const char *source, const EfOptions *options)
 	if (!options->dry_run)
 	{
 		run.run_id = EfLedgerNewId(schema);
-		EfRunningUntilEnd(EfRunningBegin(run.run_id, GetUserId()));
+		EfRunningBeginWithin(run.run_id, GetUserId());
 	}
 	EfProgressBegin(get_relname_relid("features", schema), run.run_id, GetUserId());
 	run.rejects = EfRejectsBegin(false);
@@ -256,7 +258,8 @@ run_directly(Oid schema, const char *source, const EfOptions *options)
 			EfLedgerClearCurrent(schema);
 		(void) EfLedgerInsert(schema, &ledger, "");
 		write_rejects(run.rejects, schema, run.run_id);
-		log_success(&run);
+		EfRunningOver();
+		EfRunLogSuccess(describe(&run));
 	}
 	EfRejectsEnd(run.rejects);
 	row = EfLedgerRow(schema, &ledger, caller);
@@ -264,17 +267,25 @@ run_directly(Oid schema, const char *source, const EfOptions *options)
 	return row;
 }
 
-Datum
-EfRun(Oid schema, const char *source, const EfOptions *options)
-{
-	static bool running = false;
-	volatile Datum row = (Datum) 0;
+/* Triggers of one run must not start another one, in whatever way this one was started. */
+static bool running = false;
 
+static void
+refuse_nested(void)
+{
 	if (running)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("an ETL run cannot start another one"),
 				 errhint("Look for a trigger on the extension's tables that calls eikon_run_etl.")));
+}
+
+Datum
+EfRun(Oid schema, const char *source, const EfOptions *options)
+{
+	volatile Datum row = (Datum) 0;
+
+	refuse_nested();
 	running = true;
 	PG_TRY();
 	{
@@ -291,32 +302,56 @@ EfRun(Oid schema, const char *source, const EfOptions *options)
 
 /* --- a run that was queued --- */
 
-void
-EfRunQueued(Oid schema, const EfQueuedRun *queued)
+static void
+run_queued(Run *run, const EfQueuedRun *queued)
 {
-	Run run = {
-		.schema = schema,
-		.options = &queued->options,
-		.run_id = queued->run_id,
-		.started = queued->started,
-		.rejects = queued->rejects,
-	};
 	EfLedger ledger = {0};
 
-	EfStoreCheck(schema);
-	EfQueryBegin();
-	derive_and_store(&run, queued->source);
-	fill_row(&ledger, &run);
-	if (!run.skipped)
-		EfLedgerClearCurrent(schema);
-	if (!EfLedgerUpdate(schema, &ledger, queued->run_id, "running"))
+	EfStoreCheck(run->schema);
+
+	/* a trigger may let go of what the session holds, but not of what the transaction does */
+	if (!EfStoreTryLock(run->schema))
+		refuse_second();
+	derive_and_store(run, queued->source);
+	fill_row(&ledger, run);
+	if (!run->skipped)
+		EfLedgerClearCurrent(run->schema);
+	if (!EfLedgerUpdate(run->schema, &ledger, queued->run_id, "running"))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the row of run " INT64_FORMAT " in table \"%s\" was removed or changed while it ran",
 						queued->run_id, "eikon_runs")));
-	write_rejects(run.rejects, schema, run.run_id);
-	log_success(&run);
+	write_rejects(run->rejects, run->schema, run->run_id);
+}
+
+char *
+EfRunQueued(Oid schema, const EfQueuedRun *queued, MemoryContext context)
+{
+	EfOptions options;
+	Run run = {
+		.schema = schema,
+		.options = &options,
+		.run_id = queued->run_id,
+		.started = queued->started,
+		.rejects = queued->rejects,
+	};
+	char *line;
+
+	EfQueryBegin();
+	EfLedgerGetOptions(&options, queued->options);
+	running = true;
+	PG_TRY();
+	{
+		run_queued(&run, queued);
+	}
+	PG_FINALLY();
+	{
+		running = false;
+	}
+	PG_END_TRY();
+	line = MemoryContextStrdup(context, describe(&run));
 	EfQueryEnd();
+	return line;
 }
 
 void

@@ -7,6 +7,7 @@
 
 #include "options.h"
 #include "store.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 /* Defines eikon_features.log_runs. */
@@ -27,13 +28,17 @@ typedef struct EfQueuedRun
 	Oid role;
 	char *requested_by;
 	char *source;
-	EfOptions options;
+	Jsonb *options;
 	TimestampTz started;
 	EfRejects *rejects; /* that outlive the transaction; NULL: none yet */
 } EfQueuedRun;
 
-/* The same for it, as the current role, whose claim of the table it goes on with. */
-extern void EfRunQueued(Oid schema, const EfQueuedRun *queued);
+/*
+ * The same for it, as the current role, whose claim of the table it goes on with. Returns
+ * what to say of it with EfRunLogSuccess once it is committed, in that context.
+ */
+extern char *EfRunQueued(Oid schema, const EfQueuedRun *queued, MemoryContext context);
+extern void EfRunLogSuccess(const char *line);
 
 /* Records that it failed or was cancelled, with its rejects if that is asked for. */
 extern void EfRunFailed(Oid schema, const EfQueuedRun *queued, const char *status,

@@ -254,6 +254,34 @@ EfLedgerSetOptions(EfLedger *ledger, const EfOptions *options)
 	EfLedgerSet(ledger, "options", JSONBOID, options_to_jsonb(options));
 }
 
+/* As they were given, back from jsonb. */
+void
+EfLedgerGetOptions(EfOptions *options, Jsonb *given)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&given->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	char *name = NULL;
+
+	EfOptionsBegin(options);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			name = pnstrdup(value.val.string.val, value.val.string.len);
+		if (token != WJB_VALUE)
+			continue;
+		if (value.type == jbvBool)
+			EfOptionsSet(options, name, BOOLOID, BoolGetDatum(value.val.boolean));
+		else if (value.type == jbvNumeric)
+			EfOptionsSet(options, name, INT8OID,
+						 DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
+		else if (value.type == jbvString)
+			EfOptionsSet(options, name, TEXTOID,
+						 PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len)));
+	}
+	EfOptionsCheck(options);
+}
+
 static void
 set_kind(EfLedger *ledger, const char *kind, const EfKindCounts *counts)
 {
@@ -289,6 +317,7 @@ EfLedgerSetRequester(EfLedger *ledger, Oid role)
 
 	namestrcpy(name, GetUserNameFromId(role, false));
 	EfLedgerSet(ledger, "requested_by", NAMEOID, NameGetDatum(name));
+	EfLedgerSet(ledger, "requester", OIDOID, ObjectIdGetDatum(role));
 }
 
 /* --- acting as the owner --- */
@@ -452,8 +481,9 @@ EfLedgerClearCurrent(Oid schema)
 bool
 EfLedgerIsCurrent(Oid schema, const char *fingerprint, const EfOptions *options)
 {
-	Oid types[] = {TEXTOID, JSONBOID};
-	Datum args[] = {CStringGetTextDatum(fingerprint), options_to_jsonb(options)};
+	Oid types[] = {TEXTOID, JSONBOID, OIDOID};
+	Datum args[] = {CStringGetTextDatum(fingerprint), options_to_jsonb(options),
+					ObjectIdGetDatum(GetUserId())};
 	EfIdentity before;
 	Datum value;
 	bool isnull;
@@ -461,10 +491,10 @@ EfLedgerIsCurrent(Oid schema, const char *fingerprint, const EfOptions *options)
 
 	EfLedgerAct(schema, &before);
 	found = EfQueryRowNow(psprintf("SELECT run_id FROM %s WHERE is_current AND fingerprint = $1"
-								   " AND options - 'skip_unchanged'::text ="
-								   " $2 - 'skip_unchanged'::text",
-								   EfLedgerTable(schema)),
-						  2, types, args, 1, &value, &isnull);
+								   " AND options - 'skip_unchanged'::text = $2 - 'skip_unchanged'::text AND requester = $3"
+								   " AND (users_loaded = 0 OR EXISTS (SELECT FROM ONLY %s.features))",
+								   EfLedgerTable(schema), quote_identifier(get_namespace_name(schema))),
+						  3, types, args, 1, &value, &isnull);
 	EfLedgerActEnd(&before);
 	return found;
 }

@@ -11,6 +11,7 @@
 #include "options.h"
 #include "pipeline.h"
 #include "store.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 /* A row in the making: by column name, in any order. */
@@ -32,7 +33,10 @@ extern void EfLedgerSetTime(EfLedger *ledger, const char *name, TimestampTz time
 /* options */
 extern void EfLedgerSetOptions(EfLedger *ledger, const EfOptions *options);
 
-/* requested_by */
+/* As they were given. Throws what EfOptionsSet does. */
+extern void EfLedgerGetOptions(EfOptions *options, Jsonb *given);
+
+/* requested_by, requester */
 extern void EfLedgerSetRequester(EfLedger *ledger, Oid role);
 
 /* records, rows and notes */
@@ -59,8 +63,8 @@ extern bool EfLedgerUpdate(Oid schema, const EfLedger *ledger, int64 run_id, con
 extern void EfLedgerClearCurrent(Oid schema);
 
 /*
- * Whether features comes from a run with that fingerprint, and these options but for
- * skip_unchanged.
+ * Whether features comes from a run of the current role with that fingerprint, and these
+ * options but for skip_unchanged; and has not been emptied since.
  */
 extern bool EfLedgerIsCurrent(Oid schema, const char *fingerprint, const EfOptions *options);
 

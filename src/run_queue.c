@@ -8,6 +8,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "query.h"
@@ -20,11 +21,15 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "worker_shared.h"
 
 /* How long to wait for a run that is just about to end, or just about to be known. */
 #define MOMENT_MILLISECONDS 50
+
+/* How often to look for the same run, and to enter it, by turns. */
+#define SUBMIT_ATTEMPTS 100
 
 /* --- shared --- */
 
@@ -73,7 +78,7 @@ microseconds(const Interval *interval)
 typedef struct State
 {
 	char *status;
-	Oid role;		  /* InvalidOid: it is gone */
+	Oid role;		  /* may be gone */
 	bool uncommitted; /* by this transaction */
 	Datum row;
 } State;
@@ -89,17 +94,23 @@ look_up(Oid schema, int64 run_id, State *state)
 	bool found;
 
 	EfLedgerAct(schema, &before);
-	found = EfQueryRowNow(psprintf("SELECT r.status, r.requested_by, r.xmin, r FROM %s r WHERE r.run_id = $1",
+	found = EfQueryRowNow(psprintf("SELECT r.status, r.requester, r.xmin, r FROM %s r WHERE r.run_id = $1",
 								   EfLedgerTable(schema)),
 						  1, &type, &arg, 4, values, nulls);
 	EfLedgerActEnd(&before);
 	if (!found)
 		return false;
 	state->status = TextDatumGetCString(values[0]);
-	state->role = get_role_oid(NameStr(*DatumGetName(values[1])), true);
+	state->role = DatumGetObjectId(values[1]);
 	state->uncommitted = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(values[2]));
 	state->row = values[3];
 	return true;
+}
+
+static bool
+may_act_as(Oid role)
+{
+	return superuser() || has_privs_of_role(GetUserId(), role);
 }
 
 static bool
@@ -120,7 +131,7 @@ has_ended(const State *state)
 static int64
 find_same(Oid schema, const EfLedger *ledger, const char *status)
 {
-	const char *const keys[] = {"source", "options", "requested_by"};
+	const char *const keys[] = {"source", "options", "requester"};
 	Oid types[lengthof(keys) + 1] = {TEXTOID};
 	Datum args[lengthof(keys) + 1] = {CStringGetTextDatum(status)};
 	EfIdentity before;
@@ -140,7 +151,7 @@ find_same(Oid schema, const EfLedger *ledger, const char *status)
 	}
 	EfLedgerAct(schema, &before);
 	found = EfQueryRowNow(psprintf("SELECT run_id FROM %s WHERE status = $1 AND status = ANY ('{queued,running}'::text[])"
-								   " AND background AND source = $2 AND options = $3 AND requested_by = $4"
+								   " AND source = $2 AND options = $3 AND requester = $4"
 								   " AND md5(source) = md5($2) AND md5(options::text) = md5($3::text)"
 								   " ORDER BY run_id LIMIT 1",
 								   EfLedgerTable(schema)),
@@ -172,13 +183,17 @@ EfQueueSubmit(Oid schema, const char *source, const EfOptions *options, bool joi
 	EfQueryBegin();
 	if (join)
 		run_id = find_same(schema, &ledger, "running");
-	while (run_id == 0)
+	for (int i = 0; run_id == 0; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+
+		/* now and then it is begun in between; more often the row is not taken */
+		if (i == SUBMIT_ATTEMPTS)
+			EfQueryUnexpected("INSERT INTO eikon_runs");
 		run_id = find_same(schema, &ledger, "queued");
 		if (run_id == 0)
 			run_id = EfLedgerInsert(schema, &ledger,
-									" ON CONFLICT (requested_by, md5(source), md5(options::text))"
+									" ON CONFLICT (requester, md5(source), md5(options::text))"
 									" WHERE status = 'queued' DO NOTHING");
 	}
 	EfQueryEnd();
@@ -198,45 +213,82 @@ refuse_uncommitted(const State *state, int64 run_id)
 				 errhint("Commit first, then wait.")));
 }
 
+/* Who holds up the queue until his transaction ends would wait for ever. */
+static void
+refuse_own(void)
+{
+	if (EfRunningHere())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this transaction has a run of its own, which others wait for"),
+				 errhint("Commit first, then wait.")));
+}
+
+static void
+check_may_see(Oid schema, const State *state, int64 run_id)
+{
+	if (pg_class_aclcheck(get_relname_relid("eikon_runs", schema), GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		!may_act_as(state->role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to see run " INT64_FORMAT, run_id),
+				 errhint("That takes SELECT on table eikon_runs, or to be the role that asked for it.")));
+}
+
+/* Looks at the run once; true, with its row in that context, where it is over, or time is. */
+static bool
+look_once(Oid schema, int64 run_id, TimestampTz end, MemoryContext context, Datum *row)
+{
+	State state;
+	MemoryContext old;
+	bool done;
+	bool over;
+	Oid role;
+
+	EfQueryBegin();
+	if (!look_up(schema, run_id, &state))
+		fail_unknown_run(run_id);
+	check_may_see(schema, &state, run_id);
+	refuse_uncommitted(&state, run_id);
+
+	/* its process, too, shall be through, so that the next run can begin */
+	done = GetCurrentTimestamp() >= end ||
+		   (has_ended(&state) && !EfRunningFind(run_id, &role, &over));
+	if (done)
+	{
+		old = MemoryContextSwitchTo(context);
+		*row = datumCopy(state.row, false, -1);
+		MemoryContextSwitchTo(old);
+	}
+	EfQueryEnd();
+	return done;
+}
+
 Datum
 EfQueueWait(Oid schema, int64 run_id, const Interval *timeout)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	int64 wait = timeout == NULL ? PG_INT64_MAX : microseconds(timeout);
-	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz end;
-	MemoryContext old;
-	State state;
 	Datum row;
 
 	refuse_standby("eikon_wait_etl()");
 	if (wait < 0)
 		fail_negative("timeout");
-	if (pg_add_s64_overflow(now, wait, &end))
+	refuse_own();
+	if (pg_add_s64_overflow(GetCurrentTimestamp(), wait, &end))
 		end = PG_INT64_MAX;
 
-	EfQueryBegin();
 	EfChangeWaitBegin();
-	for (bool first = true;; first = false)
+	for (bool first = true; !look_once(schema, run_id, end, CurrentMemoryContext, &row); first = false)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (!look_up(schema, run_id, &state))
-			fail_unknown_run(run_id);
-		refuse_uncommitted(&state, run_id);
-		now = GetCurrentTimestamp();
-		if (has_ended(&state) || now >= end)
-			break;
+		int64 left = end - GetCurrentTimestamp();
 
 		/* nobody looks after it where the server has been restarted since */
 		if (first && EfWorkersAlive() == 0)
 			EfWake();
-		(void) EfChangeWait(end == PG_INT64_MAX ? -1 : (long) Min((end - now + 999) / 1000, PG_INT32_MAX));
+		(void) EfChangeWait(end == PG_INT64_MAX ? -1 : (long) Max(0, Min(left / 1000 + 1, PG_INT32_MAX)));
 	}
 	EfChangeWaitEnd();
-	old = MemoryContextSwitchTo(caller);
-	row = datumCopy(state.row, false, -1);
-	MemoryContextSwitchTo(old);
-	EfQueryEnd();
 	return row;
 }
 
@@ -295,7 +347,7 @@ EfQueueRun(Oid schema, const char *source, const EfOptions *options, const Inter
 static void
 check_may_cancel(Oid role, int64 run_id)
 {
-	if (!superuser() && !(OidIsValid(role) && has_privs_of_role(GetUserId(), role)))
+	if (!may_act_as(role))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to cancel run " INT64_FORMAT, run_id),
@@ -317,62 +369,93 @@ set_cancelled(Oid schema, int64 run_id, const char *status, const char *message)
 
 /*
  * A run that the ledger calls running and that no process does was cut off, and nobody has
- * noticed yet.
+ * noticed yet. It is so where another one is going on, or could begin.
  */
 static bool
 cancel_orphan(Oid schema, int64 run_id)
 {
-	return EfStoreTryLock(schema) &&
+	int64 other = EfRunningId();
+
+	return ((other != 0 && other != run_id) || EfStoreTryLock(schema)) &&
 		   set_cancelled(schema, run_id, "running", "cancelled after it had been cut off");
 }
 
-/* A direct run is in the ledger only when it has ended. */
+static void
+fail_ended(int64 run_id, const char *how)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("run " INT64_FORMAT " has already ended: %s", run_id, how)));
+}
+
+/* A direct run is in the ledger only when its transaction has committed. */
 static void
 cancel_direct(int64 run_id)
 {
+	bool over;
 	Oid role;
 
-	if (!EfRunningRole(run_id, &role))
+	if (!EfRunningFind(run_id, &role, &over))
 		fail_unknown_run(run_id);
 	check_may_cancel(role, run_id);
+	if (over)
+		fail_ended(run_id, "its transaction has not yet");
 	if (!EfRunningCancel(run_id))
 		fail_unknown_run(run_id);
+}
+
+/* One that waits, in this transaction; until that ends the worker may pass it by. */
+static bool
+cancel_queued(Oid schema, int64 run_id)
+{
+	EfWakeAtEnd();
+	if (set_cancelled(schema, run_id, "queued", "cancelled before it began"))
+		return true;
+
+	/* what it is now this transaction cannot see */
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
+	return false;
+}
+
+/* False where it is just about to be known what it is. */
+static bool
+cancel_once(Oid schema, int64 run_id)
+{
+	State state;
+
+	if (!look_up(schema, run_id, &state))
+	{
+		cancel_direct(run_id);
+		return true;
+	}
+	check_may_cancel(state.role, run_id);
+	if (has_ended(&state))
+		fail_ended(run_id, state.status);
+	if (is_status(&state, "queued"))
+		return cancel_queued(schema, run_id);
+	return EfRunningCancel(run_id) || cancel_orphan(schema, run_id);
 }
 
 void
 EfQueueCancel(Oid schema, int64 run_id)
 {
-	refuse_standby("eikon_cancel_etl()");
-	EfQueryBegin();
-	for (;;)
-	{
-		State state;
+	bool cancelled;
 
+	refuse_standby("eikon_cancel_etl()");
+	do
+	{
 		CHECK_FOR_INTERRUPTS();
-		if (!look_up(schema, run_id, &state))
-		{
-			cancel_direct(run_id);
-			break;
-		}
-		check_may_cancel(state.role, run_id);
-		if (has_ended(&state))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("run " INT64_FORMAT " has already ended: %s", run_id, state.status)));
-		if (is_status(&state, "queued"))
-		{
-			/* until this transaction ends, the worker may pass it by */
-			EfWakeAtEnd();
-			if (set_cancelled(schema, run_id, "queued", "cancelled before it began"))
-				break;
-		}
-		else if (EfRunningCancel(run_id) || cancel_orphan(schema, run_id))
-			break;
 		EfChangeWaitBegin();
-		(void) EfChangeWait(MOMENT_MILLISECONDS);
+		EfQueryBegin();
+		cancelled = cancel_once(schema, run_id);
+		EfQueryEnd();
+		if (!cancelled)
+			(void) EfChangeWait(MOMENT_MILLISECONDS);
 		EfChangeWaitEnd();
-	}
-	EfQueryEnd();
+	} while (!cancelled);
 }
 
 /* --- looking after the ledger --- */
@@ -458,7 +541,7 @@ EfQueueAgain(Oid schema, int64 run_id)
 	bool isnull;
 
 	if (EfQueryRow(psprintf("SELECT 1 FROM %s a JOIN %s b ON b.status = 'queued' AND b.source = a.source"
-							" AND b.options = a.options AND b.requested_by = a.requested_by WHERE a.run_id = $1",
+							" AND b.options = a.options AND b.requester = a.requester WHERE a.run_id = $1",
 							EfLedgerTable(schema), EfLedgerTable(schema)),
 				   1, &type, &arg, NULL, 1, &value, &isnull))
 		return false;
@@ -482,7 +565,8 @@ fail_orphan(Oid schema, int64 run_id, int attempts)
 					"A crash or shutdown of the server, or the end of its worker, cuts a run off.");
 	EfLedgerSetText(&ledger, "error_hint",
 					"The server's log says what happened. Submit the run again.");
-	(void) EfLedgerUpdate(schema, &ledger, run_id, "running");
+	if (!EfLedgerUpdate(schema, &ledger, run_id, "running"))
+		EfQueryUnexpected("UPDATE eikon_runs");
 }
 
 /* To be called with the table claimed: then no run can be going on. */
@@ -510,49 +594,18 @@ EfQueueRecover(Oid schema)
 }
 
 /*
- * The run to begin next. One whose row somebody has locked, to cancel it for instance,
- * is waited for only when there is no other.
+ * The run to begin next, but for those whose rows somebody has locked, to cancel them for
+ * instance: that may take long, and nothing else could run.
  */
 static bool
 lock_next(Oid schema, Datum *values)
 {
-	bool nulls[5];
+	bool nulls[6];
 
-	for (int i = 0; i < 2; i++)
-		if (EfQueryRow(psprintf("SELECT run_id, source, options, requested_by, attempts FROM %s WHERE status = 'queued'"
-								" ORDER BY run_id LIMIT 1 FOR UPDATE%s",
-								EfLedgerTable(schema), i == 0 ? " SKIP LOCKED" : ""),
-					   0, NULL, NULL, NULL, 5, values, nulls))
-			return true;
-	return false;
-}
-
-/* As they were given, back from jsonb. */
-static void
-restore_options(EfOptions *options, Jsonb *given)
-{
-	JsonbIterator *iterator = JsonbIteratorInit(&given->root);
-	JsonbIteratorToken token;
-	JsonbValue value;
-	char *name = NULL;
-
-	EfOptionsBegin(options);
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			name = pnstrdup(value.val.string.val, value.val.string.len);
-		if (token != WJB_VALUE)
-			continue;
-		if (value.type == jbvBool)
-			EfOptionsSet(options, name, BOOLOID, BoolGetDatum(value.val.boolean));
-		else if (value.type == jbvNumeric)
-			EfOptionsSet(options, name, INT8OID,
-						 DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
-		else if (value.type == jbvString)
-			EfOptionsSet(options, name, TEXTOID,
-						 PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len)));
-	}
-	EfOptionsCheck(options);
+	return EfQueryRow(psprintf("SELECT run_id, source, options, requested_by, requester, attempts FROM %s"
+							   " WHERE status = 'queued' ORDER BY run_id LIMIT 1 FOR UPDATE SKIP LOCKED",
+							   EfLedgerTable(schema)),
+					  0, NULL, NULL, NULL, 6, values, nulls);
 }
 
 /* Whether the role may still submit runs, by either way. */
@@ -577,7 +630,7 @@ find_obstacle(Oid schema, const EfQueuedRun *queued, int *code)
 	Oid owner = EfLedgerOwner(schema);
 
 	*code = ERRCODE_UNDEFINED_OBJECT;
-	if (!OidIsValid(queued->role))
+	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(queued->role)))
 		return psprintf("role \"%s\" does not exist", queued->requested_by);
 	*code = ERRCODE_INSUFFICIENT_PRIVILEGE;
 	if (!may_submit(schema, queued->role))
@@ -604,7 +657,7 @@ EfClaim
 EfQueueClaim(Oid schema, Oid role, EfQueuedRun *queued)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Datum values[5];
+	Datum values[6];
 	EfLedger ledger = {0};
 	const char *obstacle;
 	MemoryContext old;
@@ -616,10 +669,10 @@ EfQueueClaim(Oid schema, Oid role, EfQueuedRun *queued)
 	queued->run_id = DatumGetInt64(values[0]);
 	queued->source = TextDatumGetCString(values[1]);
 	queued->requested_by = pstrdup(NameStr(*DatumGetName(values[3])));
-	queued->role = get_role_oid(queued->requested_by, true);
-	queued->attempt = DatumGetInt32(values[4]) + 1;
+	queued->role = DatumGetObjectId(values[4]);
+	queued->attempt = DatumGetInt32(values[5]) + 1;
 	queued->started = GetCurrentTimestamp();
-	restore_options(&queued->options, DatumGetJsonbPCopy(values[2]));
+	queued->options = DatumGetJsonbPCopy(values[2]);
 	MemoryContextSwitchTo(old);
 
 	obstacle = find_obstacle(schema, queued, &code);

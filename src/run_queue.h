@@ -62,7 +62,7 @@ extern bool EfQueueAgain(Oid schema, int64 run_id);
 
 typedef enum EfClaim
 {
-	EF_NONE,	/* nothing waits */
+	EF_NONE,	/* nothing waits, or what waits is locked */
 	EF_OTHER,	/* the next run is another role's */
 	EF_REFUSED, /* it may not be run, and has failed */
 	EF_CLAIMED

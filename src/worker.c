@@ -14,6 +14,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_db_role_setting.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -35,6 +36,9 @@
 #include "worker_shared.h"
 
 PGDLLEXPORT void EfWorkerMain(Datum database);
+
+/* How long until the next look at what somebody else has locked. */
+#define LOCKED_MILLISECONDS 200
 
 /* The server, or an administrator, wants this process to end. */
 static volatile sig_atomic_t terminated = false;
@@ -58,6 +62,16 @@ on_terminate(SIGNAL_ARGS)
 	errno = saved;
 }
 
+/* PL/pgSQL and others let a trigger catch a cancel. One that is told to end must. */
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB || !terminated)
+		return;
+	ProcDiePending = true;
+	InterruptPending = true;
+}
+
 /* --- transactions --- */
 
 static void
@@ -75,12 +89,21 @@ commit(void)
 	CommitTransactionCommand();
 }
 
-/* The same for statements on the ledger. */
+/*
+ * The same for statements on the ledger, whatever the settings are. If somebody has locked
+ * what they need, it is better to begin anew than to hold up others, or the server's end.
+ */
 static void
 begin_ledger(Oid schema, EfIdentity *before)
 {
-	begin();
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	XactIsoLevel = XACT_READ_COMMITTED;
+	XactReadOnly = XactDeferrable = false;
+	PushActiveSnapshot(GetTransactionSnapshot());
 	EfLedgerAct(schema, before);
+	(void) set_config_option("lock_timeout", terminated ? "1s" : "10s", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	EfQueryBegin();
 }
 
@@ -122,45 +145,61 @@ typedef struct Worker
 	Oid role;			   /* that this process serves; InvalidOid: none yet */
 	MemoryContext context; /* of one run */
 	EfQueuedRun run;
-	int running;
 } Worker;
 
-/* What ALTER ROLE says of the role, as if it had logged in. */
+/*
+ * What ALTER ROLE says of the role, as if it had logged in. More than what it says of the
+ * superuser as whom this process is connected, so both are given the higher rank.
+ */
 static void
 apply_settings(Oid role)
 {
 	Relation settings = table_open(DbRoleSettingRelationId, AccessShareLock);
 	Snapshot snapshot = GetActiveSnapshot();
 
+	ApplySetting(snapshot, InvalidOid, role, settings, PGC_S_DATABASE_USER);
 	ApplySetting(snapshot, MyDatabaseId, role, settings, PGC_S_DATABASE_USER);
-	ApplySetting(snapshot, InvalidOid, role, settings, PGC_S_USER);
 	table_close(settings, AccessShareLock);
+}
+
+/* This process is the role, for session_user too, until its transaction has ended. */
+static void
+become(Oid role)
+{
+	SetSessionAuthorization(role, superuser_arg(role));
+	SetUserIdAndSecContext(role, SECURITY_LOCAL_USERID_CHANGE);
+}
+
+static void
+become_superuser(void)
+{
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, 0);
+	SetSessionAuthorization(BOOTSTRAP_SUPERUSERID, true);
 }
 
 /* In a transaction of its own, which it ends as the run's role: that has triggers, too. */
 static void
 run_it(Worker *worker)
 {
-	Oid user;
-	int context;
 	MemoryContext old;
+	char *line;
 
 	begin();
 	old = MemoryContextSwitchTo(worker->context);
 	worker->run.rejects = EfRejectsBegin(true);
 	MemoryContextSwitchTo(old);
+	become(worker->run.role);
 	if (!OidIsValid(worker->role))
 		apply_settings(worker->run.role);
 	worker->role = worker->run.role;
 	if (StatementTimeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(worker->role, context | SECURITY_LOCAL_USERID_CHANGE);
-	EfRunQueued(worker->schema, &worker->run);
+	line = EfRunQueued(worker->schema, &worker->run, worker->context);
 	EfProgressEnd();
 	commit();
-	SetUserIdAndSecContext(user, context);
+	become_superuser();
 	disable_timeout(STATEMENT_TIMEOUT, false);
+	EfRunLogSuccess(line);
 }
 
 static bool
@@ -170,68 +209,106 @@ has_timed_out(const Worker *worker)
 		   TimestampDifferenceExceeds(worker->run.started, GetCurrentTimestamp(), StatementTimeout);
 }
 
-/* What became of a run that ended with this error. */
+/* Whether the error is but the end of processes, this one or a parallel worker. */
+static bool
+is_cut_off(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN || error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN ||
+		   (terminated && (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+						   error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE));
+}
+
+/* What becomes of a run that ended with this error. */
 static const char *
 judge(const Worker *worker, const ErrorData *error)
 {
-	if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
-		return "failed";
-	if (EfRunningCancelled(worker->running))
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && EfRunningCancelled())
 		return "cancelled";
-	if (terminated)
+	if (is_cut_off(error))
 		return worker->run.attempt < EF_ATTEMPTS ? "queued" : "failed";
-	return has_timed_out(worker) ? "failed" : "cancelled";
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !has_timed_out(worker))
+		return "cancelled";
+	return "failed";
 }
 
-/* Writes it down; false where that could not be done. */
-static bool
+/* Writes it down; returns 0, or the code of the error why that could not be done. */
+static int
 record(Worker *worker, const char *status, ErrorData *error, bool with_rejects)
 {
 	MemoryContext old = CurrentMemoryContext;
+	bool again = strcmp(status, "queued") == 0;
 	EfIdentity before;
-	volatile bool recorded = true;
+	volatile int code = 0;
 
 	PG_TRY();
 	{
 		begin_ledger(worker->schema, &before);
-		if (strcmp(status, "queued") != 0 || !EfQueueAgain(worker->schema, worker->run.run_id))
-			EfRunFailed(worker->schema, &worker->run,
-						strcmp(status, "queued") == 0 ? "failed" : status, error, with_rejects);
+		if (!again || !EfQueueAgain(worker->schema, worker->run.run_id))
+			EfRunFailed(worker->schema, &worker->run, again ? "failed" : status, error, with_rejects);
 		commit_ledger(&before);
 	}
 	PG_CATCH();
 	{
+		HOLD_INTERRUPTS();
 		MemoryContextSwitchTo(old);
-		EmitErrorReport();
+		code = geterrcode();
+		if (code != ERRCODE_QUERY_CANCELED)
+			EmitErrorReport();
 		FlushErrorState();
 		AbortCurrentTransaction();
-		recorded = false;
+		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
-	return recorded;
+	return code;
+}
+
+/* The end of a run is not interrupted by who wants it to end. */
+static void
+record_end(Worker *worker, const char *status, ErrorData *error)
+{
+	bool with_rejects = true;
+	bool once = !terminated;
+
+	for (;;)
+	{
+		int code;
+
+		QueryCancelPending = false;
+		code = record(worker, status, error, with_rejects);
+		if (code == 0)
+			return;
+		if (code == ERRCODE_QUERY_CANCELED && (!terminated || once))
+			once = !terminated;
+		else if (with_rejects)
+			with_rejects = false; /* it may be they that cannot be written */
+		else
+			break;
+	}
+	ereport(FATAL,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("could not record the end of run " INT64_FORMAT, worker->run.run_id),
+			 errdetail("It will be taken for one that was cut off.")));
 }
 
 static void
-record_error(Worker *worker, ErrorData *error)
+end_run(Worker *worker, ErrorData *error)
 {
 	const char *status = judge(worker, error);
+	const char *outcome = strcmp(status, "queued") == 0 ? "was cut off and is queued again" : status;
 
-	if (terminated && strcmp(status, "cancelled") != 0)
+	if (is_cut_off(error) && strcmp(status, "cancelled") != 0)
 	{
 		error->sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;
 		error->message = "the run was cut off: its worker was told to end, by a shutdown of the server or an administrator";
 	}
-	EfRunLogFailure(&worker->run,
-					strcmp(status, "queued") == 0 ? "was cut off and is queued again" : status,
-					error);
-	QueryCancelPending = false;
 
-	/* without its rejects, if it is they that cannot be written */
-	if (!record(worker, status, error, true) && !record(worker, status, error, false))
-		ereport(FATAL,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("could not record the end of run " INT64_FORMAT, worker->run.run_id),
-				 errdetail("It will be taken for one that was cut off.")));
+	/* from here on it cannot be cancelled any more */
+	EfRunningEnd();
+	QueryCancelPending = false;
+	EfRunLogFailure(&worker->run, outcome, error);
+	RESUME_INTERRUPTS();
+	record_end(worker, status, error);
+	HOLD_INTERRUPTS();
 }
 
 static void
@@ -252,10 +329,11 @@ run_and_record(Worker *worker)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
+		become_superuser();
 		EfProgressEnd();
 		disable_all_timeouts(false);
+		end_run(worker, error);
 		RESUME_INTERRUPTS();
-		record_error(worker, error);
 	}
 	PG_END_TRY();
 	in_run = false;
@@ -282,12 +360,15 @@ claim(Worker *worker)
 	MemoryContextSwitchTo(old);
 	if (claim == EF_CLAIMED)
 	{
-		/* known to be running before it can be seen to be */
-		worker->running = EfRunningBegin(worker->run.run_id, worker->run.role);
+		/* known to be running before it can be seen to be; a cancel is for the run itself */
+		HOLD_INTERRUPTS();
+		EfRunningBegin(worker->run.run_id, worker->run.role);
 		EfProgressBegin(get_relname_relid("features", worker->schema), worker->run.run_id,
 						worker->run.role);
 	}
 	commit_ledger(&before);
+	if (claim == EF_CLAIMED)
+		RESUME_INTERRUPTS();
 	MemoryContextSwitchTo(worker->context);
 	return claim;
 }
@@ -320,10 +401,21 @@ do_run(Worker *worker)
 	run_and_record(worker);
 	if (worker->run.rejects != NULL)
 		EfRejectsEnd(worker->run.rejects);
-	EfRunningEnd(worker->running);
-	EfChange();
 	pgstat_report_activity(STATE_IDLE, NULL);
 	pgstat_report_stat(true);
+}
+
+/*
+ * What waits is locked by somebody, who is about to cancel it, for instance. In the
+ * meantime others may run.
+ */
+static void
+wait_a_moment(void)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCKED_MILLISECONDS,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
 }
 
 /* Does one run; false when there is nothing left for this process. */
@@ -349,10 +441,16 @@ do_next(Worker *worker)
 	claimed = claim(worker);
 	if (claimed == EF_CLAIMED)
 		do_run(worker);
-	else if (claimed == EF_OTHER)
-		EfWake(); /* for another process */
+
+	/* who has waited for it may go on with a run of his own */
 	EfStoreUnlock();
-	return claimed == EF_CLAIMED || claimed == EF_REFUSED;
+	EfRunningEnd();
+	EfChange();
+	if (claimed == EF_NONE)
+		wait_a_moment();
+	if (claimed == EF_OTHER)
+		EfWake(); /* for another process */
+	return claimed != EF_OTHER;
 }
 
 /* What would otherwise come from the server's settings, and is not meant for the ledger. */
@@ -369,6 +467,7 @@ EfWorkerMain(Datum database)
 {
 	Worker worker = {0};
 
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
 	pqsignal(SIGTERM, on_terminate);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();

@@ -62,6 +62,7 @@ EfWorkerInit(void)
 /* The worker of the database at the same place of what is shared. */
 typedef struct Worker
 {
+	Oid database;
 	BackgroundWorkerHandle *handle; /* NULL: none */
 	int failures;					/* one after the other */
 	TimestampTz not_before;
@@ -92,7 +93,8 @@ list_databases(Oid only)
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 		MemoryContext old;
 
-		if (!database->datallowconn || (only == InvalidOid ? database->datistemplate : database->oid != only))
+		/* one with a negative limit is a DROP DATABASE that was cut off */
+		if (!database->datallowconn || database->datconnlimit < -1 || (only == InvalidOid ? database->datistemplate : database->oid != only))
 			continue;
 		old = MemoryContextSwitchTo(context);
 		found = lappend_oid(found, database->oid);
@@ -205,7 +207,6 @@ look_after(int place)
 	{
 		worker->failures = 0;
 		worker->not_before = 0;
-		EfDatabaseRemove(place);
 		return;
 	}
 	wait = worker->failures < 6 ? FAILED_MILLISECONDS << worker->failures : FAILED_MOST;
@@ -214,33 +215,49 @@ look_after(int place)
 	EfDatabaseAgain(place);
 }
 
+/* Looks after one place; returns for how long it need not be looked at again, -1: for ever. */
+static long
+do_place(int place, TimestampTz now)
+{
+	Worker *worker = &workers[place];
+	bool wanted;
+	bool worked;
+	Oid database;
+
+	if (worker->handle != NULL)
+		look_after(place);
+	database = EfDatabaseAt(place, &wanted, &worked);
+	if (database != worker->database)
+		*worker = (Worker){.database = database};
+
+	/* a worker without a handle is one of the launcher before this one */
+	if (!OidIsValid(database) || worker->handle != NULL || worked)
+		return -1;
+	if (!wanted)
+	{
+		EfDatabaseRemove(place);
+		return -1;
+	}
+	if (worker->not_before > now)
+		return TimestampDifferenceMilliseconds(now, worker->not_before) + 1;
+	if (count_workers() < max_workers)
+		try_start(place, database);
+	return full ? FULL_MILLISECONDS : -1;
+}
+
 /* Does what there is to do; returns for how long nothing else is, -1: for ever. */
 static long
 do_work(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	long sleep = -1;
+	long sleep;
 
 	enter_visits();
+	sleep = visits == NIL ? -1 : FULL_MILLISECONDS;
 	for (int i = 0; i < EF_DATABASES; i++)
 	{
-		bool wanted;
-		Oid database = EfDatabaseAt(i, &wanted);
-		long wait = -1;
+		long wait = do_place(i, now);
 
-		if (workers[i].handle != NULL)
-			look_after(i);
-		database = EfDatabaseAt(i, &wanted);
-		if (!OidIsValid(database) || !wanted || workers[i].handle != NULL)
-			continue;
-		if (workers[i].not_before > now)
-			wait = TimestampDifferenceMilliseconds(now, workers[i].not_before) + 1;
-		else if (count_workers() < max_workers)
-		{
-			try_start(i, database);
-			if (full)
-				wait = FULL_MILLISECONDS;
-		}
 		if (wait >= 0)
 			sleep = sleep < 0 ? wait : Min(sleep, wait);
 	}

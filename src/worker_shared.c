@@ -36,6 +36,7 @@ typedef struct Running
 	Oid role;
 	int pid;
 	bool cancelled;
+	bool over;
 } Running;
 
 typedef struct Database
@@ -107,6 +108,193 @@ unlock(void)
 	LWLockRelease(&shared->lock);
 }
 
+/* --- runs that are going on --- */
+
+static Running *mine; /* this process's; NULL: none */
+
+/* Of those within this transaction; the last one is known to others. */
+typedef struct Within
+{
+	SubTransactionId id;
+	int64 run_id;
+	Oid role;
+} Within;
+
+static List *within; /* in TopTransactionContext, the last one first */
+
+/* With the lock held. */
+static Running *
+find_running(int64 run_id)
+{
+	for (int i = 0; i < EF_DATABASES; i++)
+		if (shared->running[i].database == MyDatabaseId && shared->running[i].run_id == run_id)
+			return &shared->running[i];
+	return NULL;
+}
+
+void
+EfRunningBegin(int64 run_id, Oid role)
+{
+	lock();
+	for (int i = 0; i < EF_DATABASES && mine == NULL; i++)
+		if (!OidIsValid(shared->running[i].database))
+			mine = &shared->running[i];
+	if (mine != NULL)
+		*mine = (Running){
+			.run_id = run_id, .database = MyDatabaseId, .role = role, .pid = MyProcPid};
+	unlock();
+	if (mine == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("runs are going on in %d other databases", EF_DATABASES),
+				 errhint("Wait until one of them has ended.")));
+}
+
+void
+EfRunningEnd(void)
+{
+	if (mine == NULL)
+		return;
+	lock();
+	mine->database = InvalidOid;
+	unlock();
+	mine = NULL;
+}
+
+void
+EfRunningBeginWithin(int64 run_id, Oid role)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	Within *run = palloc(sizeof(Within));
+
+	*run = (Within){GetCurrentSubTransactionId(), run_id, role};
+	within = lcons(run, within);
+	MemoryContextSwitchTo(old);
+	EfRunningBegin(run_id, role);
+}
+
+void
+EfRunningOver(void)
+{
+	if (mine == NULL)
+		return;
+	lock();
+	mine->over = true;
+	unlock();
+}
+
+/* Ends those of a subtransaction, or all. Nothing here may fail. */
+static void
+end_within(SubTransactionId id)
+{
+	bool ended = false;
+
+	while (within != NIL)
+	{
+		const Within *last = linitial(within);
+
+		if (id != InvalidSubTransactionId && last->id != id)
+			break;
+		within = list_delete_first(within);
+		ended = true;
+	}
+	if (!ended)
+		return;
+	if (within == NIL)
+		EfRunningEnd();
+	else if (mine != NULL)
+	{
+		const Within *last = linitial(within);
+
+		lock();
+		mine->run_id = last->run_id;
+		mine->role = last->role;
+		mine->over = true;
+		unlock();
+	}
+}
+
+static void
+pass_within(SubTransactionId id, SubTransactionId parent)
+{
+	ListCell *cell;
+
+	foreach(cell, within)
+	{
+		Within *run = lfirst(cell);
+
+		if (run->id == id)
+			run->id = parent;
+	}
+}
+
+bool
+EfRunningHere(void)
+{
+	return mine != NULL;
+}
+
+bool
+EfRunningCancelled(void)
+{
+	bool cancelled;
+
+	if (mine == NULL)
+		return false;
+	lock();
+	cancelled = mine->cancelled;
+	unlock();
+	return cancelled;
+}
+
+int64
+EfRunningId(void)
+{
+	int64 run_id = 0;
+
+	lock();
+	for (int i = 0; i < EF_DATABASES; i++)
+		if (shared->running[i].database == MyDatabaseId)
+			run_id = shared->running[i].run_id;
+	unlock();
+	return run_id;
+}
+
+bool
+EfRunningFind(int64 run_id, Oid *role, bool *over)
+{
+	Running *running;
+
+	lock();
+	running = find_running(run_id);
+	if (running != NULL)
+	{
+		*role = running->role;
+		*over = running->over;
+	}
+	unlock();
+	return running != NULL;
+}
+
+/* The signal is sent under the lock, so that it goes to nobody who has left it behind. */
+bool
+EfRunningCancel(int64 run_id)
+{
+	Running *running;
+
+	lock();
+	running = find_running(run_id);
+	if (running != NULL && running->over)
+		running = NULL;
+	if (running != NULL)
+	{
+		running->cancelled = true;
+		kill(running->pid, SIGINT);
+	}
+	unlock();
+	return running != NULL;
+}
+
 /* --- the end of a transaction --- */
 
 static void
@@ -114,8 +302,9 @@ at_end(XactEvent event, void *arg)
 {
 	bool committed = event == XACT_EVENT_COMMIT;
 
-	if (!committed && event != XACT_EVENT_ABORT)
+	if (!committed && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
+	end_within(InvalidSubTransactionId);
 	if (committed ? wake_at_commit : wake_at_abort)
 		EfWake();
 	if (committed && change_at_commit)
@@ -123,10 +312,20 @@ at_end(XactEvent event, void *arg)
 	wake_at_commit = wake_at_abort = change_at_commit = false;
 }
 
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		end_within(id);
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		pass_within(id, parent);
+}
+
 void
 EfSharedInit(void)
 {
 	RegisterXactCallback(at_end, NULL);
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	previous_request = shmem_request_hook;
@@ -152,118 +351,6 @@ EfChangeAtCommit(void)
 {
 	attach();
 	change_at_commit = true;
-}
-
-/* --- runs that are going on --- */
-
-static Running *
-find_running(int64 run_id)
-{
-	for (int i = 0; i < EF_DATABASES; i++)
-		if (shared->running[i].database == MyDatabaseId && shared->running[i].run_id == run_id)
-			return &shared->running[i];
-	return NULL;
-}
-
-int
-EfRunningBegin(int64 run_id, Oid role)
-{
-	int place;
-
-	lock();
-	for (place = 0; place < EF_DATABASES; place++)
-		if (!OidIsValid(shared->running[place].database))
-			break;
-	if (place < EF_DATABASES)
-		shared->running[place] = (Running){
-			.run_id = run_id, .database = MyDatabaseId, .role = role, .pid = MyProcPid};
-	unlock();
-	if (place == EF_DATABASES)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("runs are going on in %d other databases", EF_DATABASES),
-				 errhint("Wait until one of them has ended.")));
-	return place;
-}
-
-void
-EfRunningEnd(int running)
-{
-	lock();
-	if (shared->running[running].pid == MyProcPid)
-		shared->running[running].database = InvalidOid;
-	unlock();
-}
-
-static void
-end_running(void *arg)
-{
-	EfRunningEnd((int) (intptr_t) arg);
-}
-
-void
-EfRunningUntilEnd(int running)
-{
-	MemoryContextCallback *callback = MemoryContextAlloc(CurTransactionContext,
-														 sizeof(MemoryContextCallback));
-
-	callback->func = end_running;
-	callback->arg = (void *) (intptr_t) running;
-	MemoryContextRegisterResetCallback(CurTransactionContext, callback);
-}
-
-bool
-EfRunningCancelled(int running)
-{
-	bool cancelled;
-
-	lock();
-	cancelled = shared->running[running].cancelled;
-	unlock();
-	return cancelled;
-}
-
-int64
-EfRunningId(void)
-{
-	int64 run_id = 0;
-
-	lock();
-	for (int i = 0; i < EF_DATABASES; i++)
-		if (shared->running[i].database == MyDatabaseId)
-			run_id = shared->running[i].run_id;
-	unlock();
-	return run_id;
-}
-
-bool
-EfRunningRole(int64 run_id, Oid *role)
-{
-	Running *running;
-
-	lock();
-	running = find_running(run_id);
-	if (running != NULL)
-		*role = running->role;
-	unlock();
-	return running != NULL;
-}
-
-/* The signal is sent under the lock, so that it goes to nobody who has left it behind. */
-bool
-EfRunningCancel(int64 run_id)
-{
-	Running *running;
-
-	lock();
-	running = find_running(run_id);
-	if (running != NULL)
-	{
-		running->cancelled = true;
-		kill(running->pid, SIGINT);
-	}
-	unlock();
-	return running != NULL;
 }
 
 /* --- changes --- */
@@ -446,13 +533,14 @@ EfDatabasesLost(void)
 }
 
 Oid
-EfDatabaseAt(int place, bool *wanted)
+EfDatabaseAt(int place, bool *wanted, bool *worked)
 {
 	Oid oid;
 
 	lock();
 	oid = shared->databases[place].oid;
 	*wanted = shared->databases[place].wanted;
+	*worked = shared->databases[place].worker != 0;
 	unlock();
 	return oid;
 }
@@ -505,12 +593,10 @@ forget_worker(int code, Datum arg)
 	database = find_database(MyDatabaseId);
 	if (database != NULL && database->worker == MyProcPid)
 		database->worker = 0;
-
-	/* it may have been cut off in the middle of a run */
-	for (int i = 0; i < EF_DATABASES; i++)
-		if (shared->running[i].pid == MyProcPid)
-			shared->running[i].database = InvalidOid;
+	if (shared->launcher != NULL)
+		SetLatch(shared->launcher);
 	unlock();
+	EfRunningEnd(); /* it may have been cut off in the middle of one */
 	ConditionVariableBroadcast(&shared->change);
 }
 
@@ -540,7 +626,7 @@ EfWorkerDone(void)
 
 	lock();
 	database = find_database(MyDatabaseId);
-	if (database != NULL)
+	if (database != NULL && database->worker == MyProcPid)
 		database->done = true;
 	unlock();
 }

@@ -19,22 +19,27 @@ extern void EfSharedInit(void);
 
 /*
  * Makes this process known as the one that does the run, which any other can then
- * find and cancel. Returns what to give to the others.
+ * find and cancel, until EfRunningEnd.
  */
-extern int EfRunningBegin(int64 run_id, Oid role);
-extern void EfRunningEnd(int running);
+extern void EfRunningBegin(int64 run_id, Oid role);
+extern void EfRunningEnd(void);
 
-/* The same until the current subtransaction ends. */
-extern void EfRunningUntilEnd(int running);
+/*
+ * The same for a run within a transaction, which may have several: until that, or the
+ * subtransaction, ends. EfRunningOver says that the run itself has ended.
+ */
+extern void EfRunningBeginWithin(int64 run_id, Oid role);
+extern void EfRunningOver(void);
 
-/* Whether EfRunningCancel was called for it. */
-extern bool EfRunningCancelled(int running);
+/* Whether this process is known for one, and whether it was cancelled by EfRunningCancel. */
+extern bool EfRunningHere(void);
+extern bool EfRunningCancelled(void);
 
 /* Of the run that is going on in this database; 0: none that is known. */
 extern int64 EfRunningId(void);
 
-/* The role that asked for the run; false where it is not going on in this database. */
-extern bool EfRunningRole(int64 run_id, Oid *role);
+/* Who asked for the run, and whether it is over; false where it is not known. */
+extern bool EfRunningFind(int64 run_id, Oid *role, bool *over);
 
 /* Tells the process that does it to stop; false where it is not going on. */
 extern bool EfRunningCancel(int64 run_id);
@@ -80,8 +85,11 @@ extern void EfLauncherDescribe(struct BackgroundWorker *launcher);
 /* Whether there were more databases than there is room for. Says so once. */
 extern bool EfDatabasesLost(void);
 
-/* The database at a place; InvalidOid: none. *wanted: its queue is to be looked at. */
-extern Oid EfDatabaseAt(int place, bool *wanted);
+/*
+ * The database at a place; InvalidOid: none. *wanted: its queue is to be looked at;
+ * *worked: a worker is at it.
+ */
+extern Oid EfDatabaseAt(int place, bool *wanted, bool *worked);
 extern bool EfDatabaseEnter(Oid database); /* wanted; false: there is no room */
 extern void EfDatabaseRemove(int place);   /* unless wanted meanwhile */
 
