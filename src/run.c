@@ -12,15 +12,21 @@
 #include "catalog/pg_type.h"
 #include "fingerprint.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "pipeline.h"
 #include "portability/instr_time.h"
 #include "progress.h"
 #include "run.h"
 #include "run_ledger.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "worker_shared.h"
+
+/* How often to try to claim the table from who is not known to do a run, and how long between. */
+#define CLAIM_ATTEMPTS 20
+#define CLAIM_MILLISECONDS 10
 
 typedef enum LogRuns
 {
@@ -205,7 +211,7 @@ write_rejects(const EfRejects *rejects, Oid schema, int64 run_id)
 {
 	EfIdentity before;
 
-	EfLedgerAct(schema, &before);
+	EfLedgerActToWrite(schema, &before);
 	EfRejectsWrite(unconstify(EfRejects *, rejects), schema, run_id);
 	EfLedgerActEnd(&before);
 }
@@ -224,6 +230,21 @@ refuse_second(void)
 			 errhint("Wait until its transaction ends, then run again; or have this one wait in the queue with eikon_submit_etl().")));
 }
 
+/* A worker that looks for what is next, or a run that has just begun, has no id for a moment. */
+static void
+claim_table(Oid schema)
+{
+	for (int i = 0; !EfStoreTryLock(schema); i++)
+	{
+		if (EfRunningId() != 0 || i == CLAIM_ATTEMPTS)
+			refuse_second();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 CLAIM_MILLISECONDS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 static Datum
 run_directly(Oid schema, const char *source, const EfOptions *options)
 {
@@ -233,8 +254,8 @@ run_directly(Oid schema, const char *source, const EfOptions *options)
 	Datum row;
 
 	EfStoreCheck(schema);
-	if (!options->dry_run && !EfStoreTryLock(schema))
-		refuse_second();
+	if (!options->dry_run)
+		claim_table(schema);
 	EfQueryBegin();
 	if (!options->dry_run)
 	{

@@ -8,8 +8,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "funcapi.h"
@@ -23,6 +25,8 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
+#include "utils/rel.h"
+#include "utils/reltrigger.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 #include "worker_shared.h"
@@ -348,6 +352,50 @@ EfLedgerAct(Oid schema, EfIdentity *before)
 							 GUC_ACTION_SAVE, true, 0, false);
 }
 
+static void
+check_trigger(const Relation table, const Trigger *trigger)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(trigger->tgfoid));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return; /* to be told of by who calls it */
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	if (owner != table->rd_rel->relowner && !superuser_arg(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("trigger \"%s\" of table \"%s\" calls a function that belongs to neither the table's owner nor a superuser",
+						trigger->tgname, RelationGetRelationName(table)),
+				 errhint("Drop the trigger, or give its function to the table's owner; and do not grant TRIGGER on the table.")));
+}
+
+/*
+ * Its triggers run as the owner, too, whoever calls, so somebody who may create triggers
+ * there must not have functions of his own called.
+ */
+static void
+check_triggers(Oid schema, const char *name)
+{
+	Oid oid = get_relname_relid(name, schema);
+	Relation table;
+
+	if (!OidIsValid(oid))
+		EfStoreMissing(schema, name);
+	table = table_open(oid, RowExclusiveLock);
+	for (int i = 0; table->trigdesc != NULL && i < table->trigdesc->numtriggers; i++)
+		check_trigger(table, &table->trigdesc->triggers[i]);
+	table_close(table, NoLock);
+}
+
+void
+EfLedgerActToWrite(Oid schema, EfIdentity *before)
+{
+	check_triggers(schema, "eikon_runs");
+	check_triggers(schema, "eikon_rejects");
+	EfLedgerAct(schema, before);
+}
+
 void
 EfLedgerActEnd(const EfIdentity *before)
 {
@@ -413,7 +461,7 @@ write_row(Oid schema, const char *sql, int nargs, const Oid *types, const Datum 
 	bool row_nulls[3];
 	bool found;
 
-	EfLedgerAct(schema, &before);
+	EfLedgerActToWrite(schema, &before);
 	writing = true;
 	PG_TRY();
 	{
@@ -472,7 +520,7 @@ EfLedgerClearCurrent(Oid schema)
 {
 	EfIdentity before;
 
-	EfLedgerAct(schema, &before);
+	EfLedgerActToWrite(schema, &before);
 	EfQueryRun(psprintf("UPDATE %s SET is_current = false WHERE is_current", EfLedgerTable(schema)),
 			   0, NULL, NULL, NULL);
 	EfLedgerActEnd(&before);
@@ -491,7 +539,8 @@ EfLedgerIsCurrent(Oid schema, const char *fingerprint, const EfOptions *options)
 
 	EfLedgerAct(schema, &before);
 	found = EfQueryRowNow(psprintf("SELECT run_id FROM %s WHERE is_current AND fingerprint = $1"
-								   " AND options - 'skip_unchanged'::text = $2 - 'skip_unchanged'::text AND requester = $3"
+								   " AND options - '{skip_unchanged,dry_run}'::text[] ="
+								   " $2 - '{skip_unchanged,dry_run}'::text[] AND requester = $3"
 								   " AND (users_loaded = 0 OR EXISTS (SELECT FROM ONLY %s.features))",
 								   EfLedgerTable(schema), quote_identifier(get_namespace_name(schema))),
 						  3, types, args, 1, &value, &isnull);

@@ -64,7 +64,7 @@ extern void EfLedgerClearCurrent(Oid schema);
 
 /*
  * Whether features comes from a run of the current role with that fingerprint, and these
- * options but for skip_unchanged; and has not been emptied since.
+ * options but for skip_unchanged and dry_run; and has not been emptied since.
  */
 extern bool EfLedgerIsCurrent(Oid schema, const char *fingerprint, const EfOptions *options);
 
@@ -87,6 +87,9 @@ typedef struct EfIdentity
 
 extern Oid EfLedgerOwner(Oid schema);
 extern void EfLedgerAct(Oid schema, EfIdentity *before);
+
+/* The same for statements that write there; throws where they would call others' triggers. */
+extern void EfLedgerActToWrite(Oid schema, EfIdentity *before);
 extern void EfLedgerActEnd(const EfIdentity *before);
 
 /* In place of EfLedgerActEnd where the transaction has ended. */

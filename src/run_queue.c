@@ -253,8 +253,10 @@ look_once(Oid schema, int64 run_id, TimestampTz end, MemoryContext context, Datu
 
 	/* its process, too, shall be through, so that the next run can begin */
 	done = GetCurrentTimestamp() >= end ||
-		   (has_ended(&state) && !EfRunningFind(run_id, &role, &over));
-	if (done)
+		   (has_ended(&state) && (state.uncommitted || !EfRunningFind(run_id, &role, &over)));
+	if (!done)
+		refuse_own();
+	else
 	{
 		old = MemoryContextSwitchTo(context);
 		*row = datumCopy(state.row, false, -1);
@@ -274,7 +276,6 @@ EfQueueWait(Oid schema, int64 run_id, const Interval *timeout)
 	refuse_standby("eikon_wait_etl()");
 	if (wait < 0)
 		fail_negative("timeout");
-	refuse_own();
 	if (pg_add_s64_overflow(GetCurrentTimestamp(), wait, &end))
 		end = PG_INT64_MAX;
 
@@ -472,7 +473,7 @@ EfQueuePurge(Oid schema, const Interval *older_than)
 	if (microseconds(older_than) < 0)
 		fail_negative("older_than");
 	EfQueryBegin();
-	EfLedgerAct(schema, &before);
+	EfLedgerActToWrite(schema, &before);
 	purged = (int64) EfQueryRun(psprintf("DELETE FROM %s WHERE finished_at < (now() - $1) AND NOT is_current",
 										 EfLedgerTable(schema)),
 								1, &type, &arg, NULL);

@@ -262,7 +262,7 @@ record(Worker *worker, const char *status, ErrorData *error, bool with_rejects)
 	return code;
 }
 
-/* The end of a run is not interrupted by who wants it to end. */
+/* The end of a run is not interrupted by who wants it to end, nor lost to who locks the ledger. */
 static void
 record_end(Worker *worker, const char *status, ErrorData *error)
 {
@@ -277,7 +277,8 @@ record_end(Worker *worker, const char *status, ErrorData *error)
 		code = record(worker, status, error, with_rejects);
 		if (code == 0)
 			return;
-		if (code == ERRCODE_QUERY_CANCELED && (!terminated || once))
+		if ((code == ERRCODE_QUERY_CANCELED || code == ERRCODE_LOCK_NOT_AVAILABLE) &&
+			(!terminated || once))
 			once = !terminated;
 		else if (with_rejects)
 			with_rejects = false; /* it may be they that cannot be written */

@@ -227,6 +227,7 @@ sub open_files
 {
 	my ($pid, $dir) = @_;
 	my %found;
+	local $_;
 
 	foreach my $fd (glob("/proc/$pid/fd/*"))
 	{
