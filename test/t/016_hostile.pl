@@ -250,7 +250,8 @@ foreach my $gap (0, 0.001, 0.003, 0.01, 0.03)
 	$session->query_safe("SAVEPOINT s; SELECT run_id FROM eikon_run_etl('$dir/first'); ROLLBACK TO s");
 	like(failure($node, "SELECT eikon_run_etl('$dir/second')"), qr/^55P03: .*\nDETAIL: +It is run $run_id\./,
 		'a later run in it that was rolled back leaves the first');
-	$session->query('SELECT eikon_wait_etl(1)');
+	my $behind = $node->safe_psql('postgres', "SELECT eikon_submit_etl('$dir/second')");
+	$session->query("SELECT eikon_wait_etl($behind)");
 	like($session->{stderr}, qr/this transaction has a run of its own/, 'and it cannot wait for what waits for it');
 	$session->quit;
 }
