@@ -249,10 +249,12 @@ BEGIN;
 CALL eikon_etl(:'dir' || '/store/1');
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
-CREATE FUNCTION pg_temp.call() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CALL lab.eikon_etl(current_setting('test.dir') || '/store/1'); END $$;
-SELECT pg_temp.call();
-CREATE PROCEDURE pg_temp.call_atomic() LANGUAGE plpgsql SET datestyle = ISO AS $$ BEGIN CALL lab.eikon_etl(current_setting('test.dir') || '/store/1'); END $$;
-CALL pg_temp.call_atomic();
+CREATE FUNCTION lab.call() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CALL lab.eikon_etl(current_setting('test.dir') || '/store/1'); END $$;
+SELECT lab.call();
+CREATE PROCEDURE lab.call_atomic() LANGUAGE plpgsql SET datestyle = ISO AS $$ BEGIN CALL lab.eikon_etl(current_setting('test.dir') || '/store/1'); END $$;
+CALL lab.call_atomic();
+DROP FUNCTION lab.call;
+DROP PROCEDURE lab.call_atomic;
 -- A DO block or a procedure outside of one is none.
 DO $$ BEGIN
     CALL lab.eikon_etl(current_setting('test.dir') || '/store/1');
