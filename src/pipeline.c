@@ -11,12 +11,12 @@
  */
 #include "postgres.h"
 
+#include "elapsed.h"
 #include "fingerprint.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "pack.h"
 #include "pipeline_shared.h"
-#include "portability/instr_time.h"
 #include "progress.h"
 #include "sort_ids.h"
 #include "utils/guc.h"
@@ -228,16 +228,6 @@ end_deriving(EfDerivation *d)
 	EfProgressPhase(EF_FINISHING);
 }
 
-static double
-seconds_since(instr_time start)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, start);
-	return INSTR_TIME_GET_DOUBLE(now);
-}
-
 static int
 count_workers(const EfDerivation *d)
 {
@@ -293,7 +283,7 @@ EfPipelineBegin(const char *path, const EfOptions *options, EfRejectFn on_reject
 
 		INSTR_TIME_SET_CURRENT(start);
 		EfDetectFiles(d, kind, names[kind]);
-		report->kinds[kind].seconds += seconds_since(start);
+		report->kinds[kind].seconds += EfElapsed(start);
 	}
 	EfProgressTotal(report->bytes);
 	return d;
@@ -335,7 +325,7 @@ EfPipelineDerive(EfDerivation *d)
 		INSTR_TIME_SET_CURRENT(start);
 		EfProgressPhase(EF_READING + kind);
 		read[kind](d);
-		d->report->kinds[kind].seconds += seconds_since(start);
+		d->report->kinds[kind].seconds += EfElapsed(start);
 	}
 	EfSourceClose(d->source);
 	EfProgressPhase(EF_WRITING);

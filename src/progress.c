@@ -6,6 +6,7 @@
 
 #include "commands/progress.h"
 #include "compat.h"
+#include "elapsed.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "progress.h"
@@ -105,12 +106,6 @@ EfProgressEnd(void)
 
 /* --- reading it --- */
 
-static double
-seconds_since(int64 then)
-{
-	return (double) (GetCurrentTimestamp() - then) / USECS_PER_SEC;
-}
-
 /* The part of all work that is done, from 0 to 1. */
 static double
 part_done(const EfProgress *p)
@@ -135,7 +130,7 @@ take_entry(const PgBackendStatus *entry, EfProgress *p)
 	};
 	const int64 *params = entry->st_progress_param;
 	EfPhase phase = (EfPhase) params[PARAM_PHASE];
-	double seconds = seconds_since(params[PARAM_SINCE]);
+	double seconds = EfElapsedSince(params[PARAM_SINCE]);
 	double done;
 
 	p->run_id = params[PARAM_RUN];

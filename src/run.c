@@ -10,11 +10,11 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "elapsed.h"
 #include "fingerprint.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "pipeline.h"
-#include "portability/instr_time.h"
 #include "progress.h"
 #include "run.h"
 #include "run_ledger.h"
@@ -71,23 +71,7 @@ typedef struct Run
 	double storing;
 } Run;
 
-static double
-seconds_since(instr_time start)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, start);
-	return INSTR_TIME_GET_DOUBLE(now);
-}
-
 /* --- the log --- */
-
-static double
-age(TimestampTz then)
-{
-	return (double) (GetCurrentTimestamp() - then) / USECS_PER_SEC;
-}
 
 /* The line of one that has succeeded. */
 static char *
@@ -98,13 +82,13 @@ describe(const Run *run)
 
 	if (run->skipped)
 		return psprintf("ETL run " INT64_FORMAT " of \"%s\" succeeded: nothing has changed, " INT64_FORMAT " bytes compared; %.3f s",
-						run->run_id, run->report.source, run->report.bytes, age(run->started));
+						run->run_id, run->report.source, run->report.bytes, EfElapsedSince(run->started));
 	return psprintf("ETL run " INT64_FORMAT " of \"%s\" succeeded: " INT64_FORMAT " users, " INT64_FORMAT " compounds, " INT64_FORMAT " experiments loaded, " INT64_FORMAT " records rejected; rows: " INT64_FORMAT " inserted, " INT64_FORMAT " updated, " INT64_FORMAT " deleted, " INT64_FORMAT " unchanged; %.3f s",
 					run->run_id, run->report.source, kinds[EF_USERS].loaded,
 					kinds[EF_COMPOUNDS].loaded, kinds[EF_EXPERIMENTS].loaded,
 					kinds[EF_USERS].rejected + kinds[EF_COMPOUNDS].rejected + kinds[EF_EXPERIMENTS].rejected,
 					counts->inserted, counts->updated, counts->deleted, counts->unchanged,
-					age(run->started));
+					EfElapsedSince(run->started));
 }
 
 void
@@ -123,7 +107,7 @@ EfRunLogFailure(const EfQueuedRun *queued, const char *outcome, const ErrorData 
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("ETL run " INT64_FORMAT " of \"%s\" %s after %.3f s: %s", queued->run_id,
-					queued->source, outcome, age(queued->started), error->message),
+					queued->source, outcome, EfElapsedSince(queued->started), error->message),
 			 error->detail ? errdetail_internal("%s", error->detail) : 0,
 			 error->hint ? errhint("%s", error->hint) : 0,
 			 error->context ? (errcontext("%s", error->context)) : 0,
@@ -142,7 +126,7 @@ is_unchanged(Run *run)
 		return false;
 	INSTR_TIME_SET_CURRENT(start);
 	EfPipelineFingerprint(run->derivation, run->fingerprint);
-	run->comparing = seconds_since(start);
+	run->comparing = EfElapsed(start);
 	return EfLedgerIsCurrent(run->schema, run->fingerprint, run->options);
 }
 
@@ -181,7 +165,7 @@ derive_and_store(Run *run, const char *source)
 		EfPipelineDerive(run->derivation);
 		INSTR_TIME_SET_CURRENT(start);
 		store(run);
-		run->storing = seconds_since(start);
+		run->storing = EfElapsed(start);
 	}
 	EfPipelineEnd(run->derivation);
 }

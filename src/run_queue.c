@@ -485,37 +485,30 @@ EfQueuePurge(Oid schema, const Interval *older_than)
 void
 EfQueueHealth(Oid schema, Datum *values, bool *nulls)
 {
+	static const int intervals[] = {1, 5};
+	Oid types[] = {INT8OID, INT4OID, BOOLOID};
+	Datum args[] = {Int64GetDatum(EfRunningId() != 0), Int32GetDatum(EfWorkersAlive()),
+					BoolGetDatum(EfLauncherAlive())};
 	char *table = EfLedgerTable(schema);
 	MemoryContext caller = CurrentMemoryContext;
 	EfIdentity before;
-	Datum row[6];
 	MemoryContext old;
-	int64 running = EfRunningId() != 0;
 
 	EfQueryBegin();
 	EfLedgerAct(schema, &before);
-	(void) EfQueryRowNow(psprintf("SELECT s, clock_timestamp() - s, f, q, clock_timestamp() - o FROM"
+	(void) EfQueryRowNow(psprintf("SELECT s, clock_timestamp() - s, f, $1, q, clock_timestamp() - o, $2, $3 FROM"
 								  " (SELECT (SELECT max(finished_at) FROM %s WHERE status = 'succeeded') AS s,"
 								  " (SELECT max(finished_at) FROM %s WHERE status = 'failed') AS f,"
 								  " (SELECT count(*) FROM %s WHERE status = 'queued') AS q,"
 								  " (SELECT min(requested_at) FROM %s WHERE status = 'queued') AS o) AS h",
 								  table, table, table, table),
-						 0, NULL, NULL, 5, row, nulls);
+						 lengthof(types), types, args, EF_HEALTH_COLUMNS, values, nulls);
 	EfLedgerActEnd(&before);
+
 	old = MemoryContextSwitchTo(caller);
-	values[0] = row[0];
-	nulls[5] = nulls[4];
-	nulls[4] = nulls[3] = false;
-	if (!nulls[1])
-		values[1] = datumCopy(row[1], false, sizeof(Interval));
-	values[2] = row[2];
-	values[3] = Int64GetDatum(running);
-	values[4] = row[3];
-	if (!nulls[5])
-		values[5] = datumCopy(row[4], false, sizeof(Interval));
-	values[6] = Int32GetDatum(EfWorkersAlive());
-	values[7] = BoolGetDatum(EfLauncherAlive());
-	nulls[6] = nulls[7] = false;
+	for (size_t i = 0; i < lengthof(intervals); i++)
+		if (!nulls[intervals[i]])
+			values[intervals[i]] = datumCopy(values[intervals[i]], false, sizeof(Interval));
 	MemoryContextSwitchTo(old);
 	EfQueryEnd();
 }

@@ -305,11 +305,10 @@ eikon_running(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	while (EfProgressNext(table, &place, &progress))
 	{
-		bool nulls[13] = {false};
 		char *role = GetUserNameFromId(progress.role, true);
 		NameData name;
 		Interval left = {.time = (TimeOffset) (progress.left * USECS_PER_SEC)};
-		Datum values[13] = {
+		Datum values[] = {
 			Int64GetDatum(progress.run_id),
 			Int32GetDatum(progress.pid),
 			NameGetDatum(&name),
@@ -324,6 +323,7 @@ eikon_running(PG_FUNCTION_ARGS)
 			Float8GetDatum(progress.rate),
 			IntervalPGetDatum(&left),
 		};
+		bool nulls[lengthof(values)] = {false};
 
 		nulls[0] = progress.run_id == 0;
 		nulls[2] = role == NULL;

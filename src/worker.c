@@ -267,7 +267,7 @@ static void
 record_end(Worker *worker, const char *status, ErrorData *error)
 {
 	bool with_rejects = true;
-	bool once = !terminated;
+	bool last = terminated; /* there is no time to wait for others */
 
 	for (;;)
 	{
@@ -278,8 +278,8 @@ record_end(Worker *worker, const char *status, ErrorData *error)
 		if (code == 0)
 			return;
 		if ((code == ERRCODE_QUERY_CANCELED || code == ERRCODE_LOCK_NOT_AVAILABLE) &&
-			(!terminated || once))
-			once = !terminated;
+			!last)
+			last = terminated;
 		else if (with_rejects)
 			with_rejects = false; /* it may be they that cannot be written */
 		else
