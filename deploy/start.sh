@@ -211,13 +211,15 @@ SQL
     say "$script" >"$state/script"
 }
 
+# A run that is going on, one that a crash has cut off for instance, is waited for.
 show_features() {
     sql eikon <<'SQL'
 \pset footer off
 \echo
+CALL eikon_etl(timeout => '5 min');
 SELECT run_id, status, users_loaded, experiments_loaded, compounds_loaded,
        rows_inserted, rows_updated, rows_deleted, rows_unchanged
-FROM eikon_run_etl();
+FROM eikon_runs WHERE is_current;
 SELECT user_id, name, signup_date, total_experiments AS experiments,
        round(experiments_pct::numeric, 4) AS share,
        round(avg_experiment_run_time::numeric, 2) AS avg_run_time,
