@@ -160,7 +160,7 @@ CREATE TABLE eikon_rejects (
 	CONSTRAINT eikon_rejects_pkey PRIMARY KEY (run_id, reject_id),
 	CONSTRAINT eikon_rejects_run_id_fkey FOREIGN KEY (run_id) REFERENCES eikon_runs (run_id) ON DELETE CASCADE
 );
-COMMENT ON TABLE eikon_rejects IS 'what runs with on_error => ''ignore'' could not take, and why; of failed background runs what they met';
+COMMENT ON TABLE eikon_rejects IS 'what runs with on_error => ''ignore'' could not take, and why; of failed runs that are on record, what they met';
 COMMENT ON COLUMN eikon_rejects.run_id IS 'the run that met it';
 COMMENT ON COLUMN eikon_rejects.reject_id IS 'number of the reject within its run, in the order met';
 COMMENT ON COLUMN eikon_rejects.kind IS 'users, compounds or user_experiments';
@@ -206,6 +206,25 @@ RETURNS eikon_runs
 LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT
 AS 'MODULE_PATHNAME', 'eikon_run_etl';
 COMMENT ON FUNCTION eikon_run_etl IS 'reads the CSV files of a directory and brings the table features up to date, in the caller''s transaction';
+
+CREATE FUNCTION eikon_try_etl(
+	source text DEFAULT NULL,
+	on_error text DEFAULT 'stop',
+	reject_limit bigint DEFAULT NULL,
+	delimiter text DEFAULT NULL,
+	quote text DEFAULT NULL,
+	escape text DEFAULT NULL,
+	encoding text DEFAULT NULL,
+	"null" text DEFAULT '',
+	header boolean DEFAULT NULL,
+	skip bigint DEFAULT NULL,
+	padding text DEFAULT NULL,
+	newline text DEFAULT NULL,
+	skip_unchanged boolean DEFAULT false)
+RETURNS eikon_runs
+LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT
+AS 'MODULE_PATHNAME', 'eikon_try_etl';
+COMMENT ON FUNCTION eikon_try_etl IS 'the same, but a run that fails is recorded with its rejects and returned, not thrown; what it did is undone, and the transaction goes on';
 
 CREATE FUNCTION eikon_derive_features(
 	source text DEFAULT NULL,
@@ -358,6 +377,7 @@ AS 'SELECT CURRENT_DATE OPERATOR(pg_catalog.-) ($1).signup_date';
 COMMENT ON FUNCTION days_since_signup(features) IS 'days from the user''s signup to today; usable as f.days_since_signup';
 
 REVOKE ALL ON FUNCTION eikon_run_etl FROM PUBLIC;
+REVOKE ALL ON FUNCTION eikon_try_etl FROM PUBLIC;
 REVOKE ALL ON FUNCTION eikon_derive_features FROM PUBLIC;
 REVOKE ALL ON FUNCTION eikon_read_csv FROM PUBLIC;
 REVOKE ALL ON FUNCTION eikon_submit_etl FROM PUBLIC;

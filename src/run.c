@@ -5,6 +5,8 @@
  *	EfPipelineBegin -> the same as last time? -> EfPipelineDerive -> EfStoreFeatures
  *	                          `----------- skipped ----------.           |
  *	                                                          `-> ledger <'
+ *
+ * A direct run whose failure is to be recorded does that in a subtransaction.
  */
 #include "postgres.h"
 
@@ -18,10 +20,12 @@
 #include "progress.h"
 #include "run.h"
 #include "run_ledger.h"
+#include "source.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/resowner.h"
 #include "worker_shared.h"
 
 /* How often to try to claim the table from who is not known to do a run, and how long between. */
@@ -50,7 +54,7 @@ EfRunInit(void)
 	/* Turn it down where runs are so many that their lines hide others. */
 	DefineCustomEnumVariable("eikon_features.log_runs",
 							 "Which runs the server's log has a line of.",
-							 "A run that is called directly and fails is an error of its statement.",
+							 "A run of eikon_run_etl() that fails is an error of its statement.",
 							 &log_runs, LOG_ALL, log_runs_choices, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
@@ -61,6 +65,8 @@ typedef struct Run
 	const EfOptions *options;
 	int64 run_id; /* 0: of a dry run */
 	TimestampTz started;
+	MemoryContext context; /* outlives the run, whatever becomes of it */
+	const char *source;	   /* as it is told of; resolved, as soon as it is */
 	EfRejects *rejects;
 	EfDerivation *derivation;
 	EfReport report;
@@ -99,19 +105,25 @@ EfRunLogSuccess(const char *line)
 				(errmsg_internal("%s", line), errhidestmt(true), errhidecontext(true)));
 }
 
-void
-EfRunLogFailure(const EfQueuedRun *queued, const char *outcome, const ErrorData *error)
+static void
+log_failure(int level, const EfQueuedRun *run, const char *outcome, const ErrorData *error)
 {
 	if (log_runs < LOG_FAILED)
 		return;
-	ereport(WARNING,
+	ereport(level,
 			(errcode(error->sqlerrcode),
-			 errmsg("ETL run " INT64_FORMAT " of \"%s\" %s after %.3f s: %s", queued->run_id,
-					queued->source, outcome, EfElapsedSince(queued->started), error->message),
+			 errmsg("ETL run " INT64_FORMAT " of \"%s\" %s after %.3f s: %s", run->run_id,
+					run->source, outcome, EfElapsedSince(run->started), error->message),
 			 error->detail ? errdetail_internal("%s", error->detail) : 0,
 			 error->hint ? errhint("%s", error->hint) : 0,
 			 error->context ? (errcontext("%s", error->context)) : 0,
 			 errhidestmt(true)));
+}
+
+void
+EfRunLogFailure(const EfQueuedRun *queued, const char *outcome, const ErrorData *error)
+{
+	log_failure(WARNING, queued, outcome, error);
 }
 
 /* --- deriving and storing --- */
@@ -152,6 +164,8 @@ derive_and_store(Run *run, const char *source)
 	run->storing = -1;
 	run->derivation = EfPipelineBegin(source, run->options, EfRejectsAdd, run->rejects,
 									  &run->report);
+	if (run->context != NULL)
+		run->source = MemoryContextStrdup(run->context, run->report.source);
 	run->skipped = is_unchanged(run);
 	if (!run->skipped)
 	{
@@ -229,12 +243,131 @@ claim_table(Oid schema)
 	}
 }
 
-static Datum
-run_directly(Oid schema, const char *source, const EfOptions *options)
+/* What the ledger says of a direct run, however it ended. */
+static void
+fill_direct(EfLedger *ledger, const Run *run)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	Run run = {.schema = schema, .options = options, .started = GetCurrentTimestamp()};
+	EfLedgerSetBool(ledger, "background", false);
+	EfLedgerSetOptions(ledger, run->options);
+	EfLedgerSetRequester(ledger, GetUserId());
+	EfLedgerSetTime(ledger, "requested_at", run->started);
+	EfLedgerSet(ledger, "attempts", INT4OID, Int32GetDatum(1));
+	if (!run->options->dry_run)
+		EfLedgerSetCount(ledger, "run_id", run->run_id);
+}
+
+/* Runs and records that; returns the row in the run's context. */
+static Datum
+do_run(Run *run, const char *source)
+{
 	EfLedger ledger = {0};
+	Datum row;
+
+	EfQueryBegin();
+	derive_and_store(run, source);
+	fill_row(&ledger, run);
+	fill_direct(&ledger, run);
+	if (!run->options->dry_run)
+	{
+		if (!run->skipped)
+			EfLedgerClearCurrent(run->schema);
+		(void) EfLedgerInsert(run->schema, &ledger, "");
+		write_rejects(run->rejects, run->schema, run->run_id);
+		EfRunLogSuccess(describe(run));
+	}
+	row = EfLedgerRow(run->schema, &ledger, run->context);
+	EfQueryEnd();
+	return row;
+}
+
+static void
+fill_error(EfLedger *ledger, const ErrorData *error)
+{
+	EfLedgerSetText(ledger, "error_code", unpack_sql_state(error->sqlerrcode));
+	EfLedgerSetText(ledger, "error_message", error->message);
+	EfLedgerSetText(ledger, "error_detail", error->detail);
+	EfLedgerSetText(ledger, "error_hint", error->hint);
+	EfLedgerSetText(ledger, "error_context", error->context);
+}
+
+/* Records that the run failed; returns the row in its context. */
+static Datum
+record_failure(const Run *run, const ErrorData *error)
+{
+	EfQueuedRun told = {.run_id = run->run_id, .source = unconstify(char *, run->source), .started = run->started};
+	EfLedger ledger = {0};
+
+	EfLedgerSetText(&ledger, "status", "failed");
+	EfLedgerSetText(&ledger, "source", run->source);
+	EfLedgerSetTime(&ledger, "started_at", run->started);
+	EfLedgerSetTime(&ledger, "finished_at", GetCurrentTimestamp());
+	EfLedgerSetBool(&ledger, "skipped", false);
+	EfLedgerSetBool(&ledger, "is_current", false);
+	fill_error(&ledger, error);
+	fill_direct(&ledger, run);
+	(void) EfLedgerInsert(run->schema, &ledger, "");
+
+	/* where a disk is full, it may be they that were cut off */
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_INSUFFICIENT_RESOURCES)
+		write_rejects(run->rejects, run->schema, run->run_id);
+	log_failure(LOG_SERVER_ONLY, &told, "failed", error);
+	return EfLedgerRow(run->schema, &ledger, run->context);
+}
+
+/* Whether an error is the run's own; others are about the session or the server. */
+static bool
+is_failure(const ErrorData *error)
+{
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_OPERATOR_INTERVENTION &&
+		   error->sqlerrcode != ERRCODE_OUT_OF_MEMORY;
+}
+
+/*
+ * Runs in a subtransaction, so that what it did is undone if it fails; returns its error then.
+ * What the callers of the function are is none of the error's context.
+ */
+static ErrorData *
+try_run(Run *run, const char *source, Datum *row)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorContextCallback *callers = error_context_stack;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	error_context_stack = NULL;
+	PG_TRY();
+	{
+		*row = do_run(run, source);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	error_context_stack = callers;
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (error != NULL && !is_failure(error))
+		ReThrowError(error);
+	return error;
+}
+
+static Datum
+run_directly(Oid schema, const char *source, const EfOptions *options, bool keep_failure)
+{
+	Run run = {
+		.schema = schema,
+		.options = options,
+		.started = GetCurrentTimestamp(),
+		.context = CurrentMemoryContext,
+		.source = EfSourceName(source),
+	};
 	Datum row;
 
 	EfStoreCheck(schema);
@@ -248,26 +381,18 @@ run_directly(Oid schema, const char *source, const EfOptions *options)
 	}
 	EfProgressBegin(get_relname_relid("features", schema), run.run_id, GetUserId());
 	run.rejects = EfRejectsBegin(false);
-	derive_and_store(&run, source);
-
-	fill_row(&ledger, &run);
-	EfLedgerSetBool(&ledger, "background", false);
-	EfLedgerSetOptions(&ledger, options);
-	EfLedgerSetRequester(&ledger, GetUserId());
-	EfLedgerSetTime(&ledger, "requested_at", run.started);
-	EfLedgerSet(&ledger, "attempts", INT4OID, Int32GetDatum(1));
-	if (!options->dry_run)
+	if (keep_failure)
 	{
-		EfLedgerSetCount(&ledger, "run_id", run.run_id);
-		if (!run.skipped)
-			EfLedgerClearCurrent(schema);
-		(void) EfLedgerInsert(schema, &ledger, "");
-		write_rejects(run.rejects, schema, run.run_id);
-		EfRunningOver();
-		EfRunLogSuccess(describe(&run));
+		ErrorData *error = try_run(&run, source, &row);
+
+		if (error != NULL)
+			row = record_failure(&run, error);
 	}
+	else
+		row = do_run(&run, source);
+	if (!options->dry_run)
+		EfRunningOver();
 	EfRejectsEnd(run.rejects);
-	row = EfLedgerRow(schema, &ledger, caller);
 	EfQueryEnd();
 	return row;
 }
@@ -286,7 +411,7 @@ refuse_nested(void)
 }
 
 Datum
-EfRun(Oid schema, const char *source, const EfOptions *options)
+EfRun(Oid schema, const char *source, const EfOptions *options, bool keep_failure)
 {
 	volatile Datum row = (Datum) 0;
 
@@ -294,7 +419,7 @@ EfRun(Oid schema, const char *source, const EfOptions *options)
 	running = true;
 	PG_TRY();
 	{
-		row = run_directly(schema, source, options);
+		row = run_directly(schema, source, options, keep_failure);
 	}
 	PG_FINALLY();
 	{
@@ -368,11 +493,7 @@ EfRunFailed(Oid schema, const EfQueuedRun *queued, const char *status, const Err
 	EfQueryBegin();
 	EfLedgerSetText(&ledger, "status", status);
 	EfLedgerSetTime(&ledger, "finished_at", GetCurrentTimestamp());
-	EfLedgerSetText(&ledger, "error_code", unpack_sql_state(error->sqlerrcode));
-	EfLedgerSetText(&ledger, "error_message", error->message);
-	EfLedgerSetText(&ledger, "error_detail", error->detail);
-	EfLedgerSetText(&ledger, "error_hint", error->hint);
-	EfLedgerSetText(&ledger, "error_context", error->context);
+	fill_error(&ledger, error);
 	if (EfLedgerUpdate(schema, &ledger, queued->run_id, "running") && with_rejects &&
 		queued->rejects != NULL)
 		write_rejects(queued->rejects, schema, queued->run_id);

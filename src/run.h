@@ -16,9 +16,10 @@ extern void EfRunInit(void);
 /*
  * Runs in the current transaction against the tables of the schema. source
  * NULL is eikon_features.data_directory. Returns the row of eikon_runs, of
- * that table's type; with dry_run it is only returned, not recorded.
+ * that table's type; with dry_run it is only returned, not recorded. With keep_failure the
+ * run's own errors are rolled back, recorded and returned, not thrown.
  */
-extern Datum EfRun(Oid schema, const char *source, const EfOptions *options);
+extern Datum EfRun(Oid schema, const char *source, const EfOptions *options, bool keep_failure);
 
 /* A run that is in the ledger already, as running. */
 typedef struct EfQueuedRun

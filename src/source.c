@@ -150,6 +150,12 @@ EfSourcePath(const EfSource *source)
 	return source->path;
 }
 
+const char *
+EfSourceName(const char *path)
+{
+	return path != NULL ? path : EfDefaultDirectory();
+}
+
 static bool
 ends_with(const char *s, size_t len, const char *end)
 {

@@ -36,6 +36,9 @@ extern void EfSourceClose(EfSource *source);
 /* The directory's path, as it was resolved. */
 extern const char *EfSourcePath(const EfSource *source);
 
+/* What to call a source, by that path or NULL, that has not been opened. */
+extern const char *EfSourceName(const char *path);
+
 /*
  * Opens a file of the source, or any file under the same rules. encoding is
  * one of encoding.h, EF_ENCODING_AUTO for UTF-8; a byte order mark counts more.

@@ -57,6 +57,12 @@ EfSourceOpenInit(void)
 							   check_data_directory, NULL, NULL);
 }
 
+const char *
+EfDefaultDirectory(void)
+{
+	return data_directory == NULL ? "" : data_directory;
+}
+
 typedef struct Descriptor
 {
 	MemoryContextCallback callback;

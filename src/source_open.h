@@ -8,6 +8,9 @@
 /* Defines eikon_features.data_directory. */
 extern void EfSourceOpenInit(void);
 
+/* That setting, "" where there is none. */
+extern const char *EfDefaultDirectory(void);
+
 /*
  * A descriptor that is closed with context. *resolved is the path it stands for;
  * path NULL is eikon_features.data_directory.

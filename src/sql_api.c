@@ -23,6 +23,7 @@
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(eikon_run_etl);
+PG_FUNCTION_INFO_V1(eikon_try_etl);
 PG_FUNCTION_INFO_V1(eikon_derive_features);
 PG_FUNCTION_INFO_V1(eikon_read_csv);
 PG_FUNCTION_INFO_V1(eikon_submit_etl);
@@ -85,7 +86,17 @@ eikon_run_etl(PG_FUNCTION_ARGS)
 	unpack_options(fcinfo, &options);
 	if (!options.dry_run)
 		PreventCommandIfReadOnly("eikon_run_etl()");
-	return EfRun(own_schema(fcinfo), unpack_text(fcinfo, 0), &options);
+	return EfRun(own_schema(fcinfo), unpack_text(fcinfo, 0), &options, false);
+}
+
+Datum
+eikon_try_etl(PG_FUNCTION_ARGS)
+{
+	EfOptions options;
+
+	unpack_options(fcinfo, &options);
+	PreventCommandIfReadOnly("eikon_try_etl()");
+	return EfRun(own_schema(fcinfo), unpack_text(fcinfo, 0), &options, true);
 }
 
 /* Rejects of a derivation are counted and told, not kept. */
