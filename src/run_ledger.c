@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "funcapi.h"
+#include "json.h"
 #include "miscadmin.h"
 #include "query.h"
 #include "run_ledger.h"
@@ -39,57 +40,13 @@ static bool writing = false;
 
 /* --- jsonb --- */
 
-static void
-add_key(JsonbParseState **state, const char *key)
-{
-	JsonbValue value = {.type = jbvString};
-
-	value.val.string.val = unconstify(char *, key);
-	value.val.string.len = (int) strlen(key);
-	pushJsonbValue(state, WJB_KEY, &value);
-}
-
-/* token is WJB_VALUE after a key, WJB_ELEM in an array */
-static void
-add_string(JsonbParseState **state, JsonbIteratorToken token, const char *s)
-{
-	JsonbValue value = {.type = jbvString};
-
-	value.val.string.val = unconstify(char *, s);
-	value.val.string.len = (int) strlen(s);
-	pushJsonbValue(state, token, &value);
-}
-
-static void
-add_numeric(JsonbParseState **state, const char *key, Datum numeric)
-{
-	JsonbValue value = {.type = jbvNumeric};
-
-	add_key(state, key);
-	value.val.numeric = DatumGetNumeric(numeric);
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static void
-add_int(JsonbParseState **state, const char *key, int64 n)
-{
-	add_numeric(state, key, DirectFunctionCall1(int8_numeric, Int64GetDatum(n)));
-}
-
 /* To the microsecond. */
 static void
 add_seconds(JsonbParseState **state, const char *key, double seconds)
 {
 	Datum numeric = DirectFunctionCall1(float8_numeric, Float8GetDatum(seconds));
 
-	add_numeric(state, key, DirectFunctionCall2(numeric_round, numeric, Int32GetDatum(6)));
-}
-
-static void
-add_text(JsonbParseState **state, const char *key, const char *s)
-{
-	add_key(state, key);
-	add_string(state, WJB_VALUE, s);
+	EfJsonNumeric(state, key, DirectFunctionCall2(numeric_round, numeric, Int32GetDatum(6)));
 }
 
 static void
@@ -97,7 +54,7 @@ add_character(JsonbParseState **state, const char *key, char c)
 {
 	char s[2] = {c, '\0'};
 
-	add_text(state, key, pstrdup(s));
+	EfJsonText(state, key, pstrdup(s));
 }
 
 static Datum
@@ -110,20 +67,17 @@ options_to_jsonb(const EfOptions *options)
 	foreach(cell, options->given)
 	{
 		const EfGivenOption *given = lfirst(cell);
-		JsonbValue value = {.type = jbvBool};
 
 		switch (given->type)
 		{
 			case INT8OID:
-				add_int(&state, given->name, DatumGetInt64(given->value));
+				EfJsonInt(&state, given->name, DatumGetInt64(given->value));
 				break;
 			case BOOLOID:
-				add_key(&state, given->name);
-				value.val.boolean = DatumGetBool(given->value);
-				pushJsonbValue(&state, WJB_VALUE, &value);
+				EfJsonBool(&state, given->name, DatumGetBool(given->value));
 				break;
 			default:
-				add_text(&state, given->name, TextDatumGetCString(given->value));
+				EfJsonText(&state, given->name, TextDatumGetCString(given->value));
 				break;
 		}
 	}
@@ -171,12 +125,12 @@ add_dialect(JsonbParseState **state, const EfDialect *dialect)
 
 	add_character(state, "delimiter", dialect->delimiter);
 	if (dialect->quote == '\0')
-		add_text(state, "quote", "");
+		EfJsonText(state, "quote", "");
 	else
 		add_character(state, "quote", dialect->quote);
 	if (dialect->escape != '\0')
 		add_character(state, "escape", dialect->escape);
-	add_text(state, "padding", padding[dialect->padding]);
+	EfJsonText(state, "padding", padding[dialect->padding]);
 }
 
 static Datum
@@ -192,22 +146,22 @@ notes_to_jsonb(const EfReport *report)
 		ListCell *name;
 
 		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		add_text(&state, "file", note->file);
-		add_text(&state, "kind", EfKindNames[note->kind]);
-		add_int(&state, "bytes", note->bytes);
-		add_int(&state, "records", note->records);
-		add_text(&state, "compression", note->compression);
-		add_text(&state, "encoding", note->encoding);
+		EfJsonText(&state, "file", note->file);
+		EfJsonText(&state, "kind", EfKindNames[note->kind]);
+		EfJsonInt(&state, "bytes", note->bytes);
+		EfJsonInt(&state, "records", note->records);
+		EfJsonText(&state, "compression", note->compression);
+		EfJsonText(&state, "encoding", note->encoding);
 		add_dialect(&state, &note->dialect);
-		add_text(&state, "newline", newline_name(&note->newlines));
-		add_int(&state, "header_line", note->header_line);
-		add_key(&state, "ignored_columns");
+		EfJsonText(&state, "newline", newline_name(&note->newlines));
+		EfJsonInt(&state, "header_line", note->header_line);
+		EfJsonKey(&state, "ignored_columns");
 		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
 		foreach(name, note->ignored)
 		{
 			EfText text = {lfirst(name), (uint32) strlen(lfirst(name))};
 
-			add_string(&state, WJB_ELEM, EfShowText(text, EF_REJECT_VALUE, true, NULL));
+			EfJsonString(&state, WJB_ELEM, EfShowText(text, EF_REJECT_VALUE, true, NULL));
 		}
 		pushJsonbValue(&state, WJB_END_ARRAY, NULL);
 		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
@@ -442,9 +396,9 @@ tell(const Datum *row)
 	Jsonb *payload;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	add_int(&state, "run_id", DatumGetInt64(row[0]));
-	add_text(&state, "status", TextDatumGetCString(row[1]));
-	add_text(&state, "requested_by", pstrdup(NameStr(*DatumGetName(row[2]))));
+	EfJsonInt(&state, "run_id", DatumGetInt64(row[0]));
+	EfJsonText(&state, "status", TextDatumGetCString(row[1]));
+	EfJsonText(&state, "requested_by", pstrdup(NameStr(*DatumGetName(row[2]))));
 	payload = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 	Async_Notify(CHANNEL, JsonbToCString(NULL, &payload->root, VARSIZE(payload)));
 	EfChangeAtCommit();
