@@ -248,7 +248,7 @@ begin_team(EfDerivation *d)
 						  EfPoolLimit());
 	d->pool = &d->team->pool;
 	shared = d->shared = d->team->data;
-	strlcpy(shared->source, EfSourcePath(d->source), sizeof(shared->source));
+	EfSourceShare(d->source, &shared->source);
 	shared->encoding = d->options->encoding;
 	shared->max_record = EfMaxRecord();
 	pg_atomic_init_u32(&shared->ended, 0);
@@ -260,8 +260,8 @@ begin_team(EfDerivation *d)
 }
 
 EfDerivation *
-EfPipelineBegin(const char *path, const EfOptions *options, EfRejectFn on_reject, void *arg,
-				EfReport *report)
+EfPipelineBegin(const char *path, const EfSpool *spool, const EfOptions *options,
+				EfRejectFn on_reject, void *arg, EfReport *report)
 {
 	EfDerivation *d = palloc0(sizeof(EfDerivation));
 	List *names[EF_KINDS];
@@ -270,13 +270,14 @@ EfPipelineBegin(const char *path, const EfOptions *options, EfRejectFn on_reject
 	d->on_reject = on_reject;
 	d->reject_arg = arg;
 	d->report = report;
-	d->source = EfSourceOpen(CurrentMemoryContext, path);
+	d->source = spool == NULL ? EfSourceOpen(CurrentMemoryContext, path) :
+								EfSourceOpenSpool(CurrentMemoryContext, path, spool);
 	memset(report, 0, sizeof(*report));
 	report->source = pstrdup(EfSourcePath(d->source));
 
 	/* a kind that is missing altogether is found before anything is read */
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
-		names[kind] = EfSourceFiles(d->source, EfKindNames[kind]);
+		names[kind] = EfSourceFiles(d->source, kind);
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
 	{
 		instr_time start;

@@ -9,6 +9,7 @@
 #include "options.h"
 #include "record.h"
 #include "reject.h"
+#include "source_spool.h"
 #include "store.h"
 
 /* Defines eikon_features.max_line_size and .work_mem. */
@@ -53,12 +54,14 @@ typedef struct EfDerivation EfDerivation;
 
 /*
  * Opens a source and looks at the beginning of its files. path NULL is
- * eikon_features.data_directory. *report is filled as things become known; all memory is
+ * eikon_features.data_directory. With a spool it is that which is read, under the name
+ * path; it must stay. *report is filled as things become known; all memory is
  * in the current context. on_reject is given each reject; the first is thrown, too, unless
  * options->ignore, as is one too many.
  */
-extern EfDerivation *EfPipelineBegin(const char *path, const EfOptions *options,
-									 EfRejectFn on_reject, void *arg, EfReport *report);
+extern EfDerivation *EfPipelineBegin(const char *path, const EfSpool *spool,
+									 const EfOptions *options, EfRejectFn on_reject, void *arg,
+									 EfReport *report);
 
 /* Reads all bytes for what tells this content, read in this way, from another. */
 extern void EfPipelineFingerprint(EfDerivation *derivation, char *digits);
@@ -85,5 +88,13 @@ typedef void (*EfRecordFn)(void *arg, const EfRecord *record);
 
 extern void EfPipelinePreview(const char *path, const EfOptions *options,
 							  EfRecordFn on_record, void *arg);
+
+/*
+ * Reads one file of a kind by itself, in this process, and gives on_reject each of its
+ * records that no run would take, but for what takes other files or all ids. Throws
+ * where the file as a whole is of no use. name is for messages.
+ */
+extern void EfPipelineCheck(EfKind kind, const char *name, EfText bytes, const EfOptions *options,
+							EfRejectFn on_reject, void *arg, EfKindCounts *counts);
 
 #endif /* EF_PIPELINE_H */

@@ -108,40 +108,29 @@ refuse_shapeless(const EfFileNote *note, const EfOptions *options, const EfInput
 			 errhint("Name the columns in the first line; if the file's delimiter, quote or encoding is unusual, name it with those options.")));
 }
 
-/* Finds dialect and columns of a file, and where its data begins. */
 void
-EfInputDetect(EfSource *source, const EfOptions *options, EfSharedFile *shared, EfFileNote *note)
+EfInputDetect(const EfInput *input, const EfOptions *options, EfSharedFile *shared,
+			  EfFileNote *note)
 {
-	EfPlace place = {.file = note->file};
-	ErrorContextCallback callback = {.callback = EfPlaceContext, .arg = &place};
 	int ncolumns;
 	const char *const *columns = EfKindColumns(note->kind, &ncolumns);
 	EfDetected found;
-	EfInput input;
 
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
-
-	EfInputBegin(&input, EfFileOpen(source, note->file, options->encoding));
-	EfDialectDetect(input.sample, input.len, input.whole, &options->dialect, columns, ncolumns,
+	EfDialectDetect(input->sample, input->len, input->whole, &options->dialect, columns, ncolumns,
 					EfMaxRecord(), &found);
 	note->dialect = found.dialect;
 	note->header_line = found.header_line;
-	note->encoding = EfEncodingName(EfFileEncoding(input.file));
-	note->compression = EfFileCompression(input.file);
+	note->encoding = EfEncodingName(EfFileEncoding(input->file));
+	note->compression = EfFileCompression(input->file);
 	if (!found.complete)
-		refuse_shapeless(note, options, &input, &found);
+		refuse_shapeless(note, options, input, &found);
 	EfRowMapColumns(&shared->map, note->kind, found.columns, found.ncolumns, found.header_line,
 					&note->ignored);
 	strlcpy(shared->name, note->file, sizeof(shared->name));
-	shared->stamp = EfFileStampOf(input.file);
+	shared->stamp = EfFileStampOf(input->file);
 	shared->dialect = found.dialect;
-	shared->plain = EfFileIsPlain(input.file);
+	shared->plain = EfFileIsPlain(input->file);
 	shared->data_line = found.data_line;
-	shared->data_offset = EfFileTextOffset(input.file) + (int64) found.data_offset;
+	shared->data_offset = EfFileTextOffset(input->file) + (int64) found.data_offset;
 	note->bytes = shared->stamp.size;
-	pfree(input.sample);
-	EfFileClose(input.file);
-
-	error_context_stack = callback.previous;
 }

@@ -32,6 +32,35 @@
 
 /* --- files and units --- */
 
+/* Finds dialect and columns of a file, and where its data begins. */
+static void
+detect_file(EfDerivation *d, EfSharedFile *shared, EfFileNote *note)
+{
+	EfPlace place = {.file = note->file};
+	ErrorContextCallback callback = {.callback = EfPlaceContext, .arg = &place};
+	EfInput input;
+
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+
+	EfInputBegin(&input, EfFileOpen(d->source, note->kind, note->file, d->options->encoding));
+	EfInputDetect(&input, d->options, shared, note);
+	pfree(input.sample);
+	EfFileClose(input.file);
+
+	error_context_stack = callback.previous;
+}
+
+/* Opens a file again, which must be the same still. */
+static EfFile *
+open_file(EfDerivation *d, const EfSharedFile *file)
+{
+	EfFile *opened = EfFileOpen(d->source, file->map.kind, file->name, d->options->encoding);
+
+	EfFileCheckStamp(opened, &file->stamp);
+	return opened;
+}
+
 /* Looks at the beginning of every file, before anything is read. */
 void
 EfDetectFiles(EfDerivation *d, EfKind kind, List *names)
@@ -47,7 +76,7 @@ EfDetectFiles(EfDerivation *d, EfKind kind, List *names)
 
 		note->kind = kind;
 		note->file = lfirst(cell);
-		EfInputDetect(d->source, d->options, &d->files[kind][n], note);
+		detect_file(d, &d->files[kind][n], note);
 		d->notes[kind][n] = note;
 		d->report->files = lappend(d->report->files, note);
 		d->report->bytes += note->bytes;
@@ -60,12 +89,11 @@ EfDetectFiles(EfDerivation *d, EfKind kind, List *names)
 int64
 EfFingerprintFile(EfDerivation *d, EfFingerprint *fingerprint, const EfSharedFile *file, int64 done)
 {
-	EfFile *opened = EfFileOpen(d->source, file->name, d->options->encoding);
+	EfFile *opened = open_file(d, file);
 	char *buffer = palloc(FINGERPRINT_BLOCK);
 	int64 offset = 0;
 	size_t got;
 
-	EfFileCheckStamp(opened, &file->stamp);
 	EfFingerprintAddText(fingerprint, file->name);
 	EfFingerprintAdd(fingerprint, &file->stamp.size, sizeof(file->stamp.size));
 	while ((got = EfFileReadBytes(opened, offset, buffer, FINGERPRINT_BLOCK)) > 0)
@@ -128,14 +156,13 @@ static void
 cut_file_exactly(EfDerivation *d, uint32 number)
 {
 	const EfSharedFile *file = &d->files[d->shared->kind][number];
-	EfFile *opened = EfFileOpen(d->source, file->name, d->options->encoding);
+	EfFile *opened = open_file(d, file);
 	EfUnit *unit = add_unit(d, number, file->data_offset, PG_INT64_MAX);
 	EfRecordReader *reader;
 	EfRecord record;
 
 	unit->exact = true;
 	unit->line = file->data_line;
-	EfFileCheckStamp(opened, &file->stamp);
 	EfFileSeek(opened, unit->begin);
 	reader = EfRecordBegin(CurrentMemoryContext, &file->dialect, EfFileRead, opened, unit->line,
 						   unit->begin, EfMaxRecord());

@@ -134,7 +134,7 @@ open_file(Reading *r)
 		close_file(r);
 	if (r->file == NULL)
 	{
-		r->file = EfFileOpen(r->source, shared->name, r->shared->encoding);
+		r->file = EfFileOpen(r->source, r->shared->kind, shared->name, r->shared->encoding);
 		r->file_number = unit->file;
 		r->bytes_shown = 0;
 		EfFileCheckStamp(r->file, &shared->stamp);
@@ -385,7 +385,7 @@ EfReadJob(EfTeam *team)
 	reading.rows = EfStreamWriteBegin(&team->pool, &shared->rows, team->member);
 	reading.ids = EfStreamWriteBegin(&team->pool, &shared->ids, team->member);
 	reading.rejects = EfStreamWriteBegin(&team->pool, &shared->rejects, team->member);
-	reading.source = EfSourceOpen(team->context, shared->source);
+	reading.source = EfSourceAttach(team->context, &shared->source);
 
 	for (number = EfTeamNext(team); number < shared->nunits; number = EfTeamNext(team))
 	{

@@ -66,7 +66,7 @@ typedef struct EfUnit
 
 typedef struct EfShared
 {
-	char source[MAXPGPATH];
+	EfSharedSource source;
 	dsa_pointer null; /* text, terminated */
 	int encoding;
 	size_t max_record;
@@ -257,10 +257,10 @@ extern EfRecordReader *EfInputRecords(EfInput *input, const EfDialect *dialect, 
 extern size_t EfMaxRecord(void);
 
 /*
- * Looks at the beginning of the file that note names, and fills in note and
- * shared but for what reading it shows. Throws where it is not of its kind.
+ * By its sample, fills in note, of which kind and file are given, and shared, but for
+ * what reading the file shows. Throws where it is not of its kind.
  */
-extern void EfInputDetect(EfSource *source, const EfOptions *options, EfSharedFile *shared,
+extern void EfInputDetect(const EfInput *input, const EfOptions *options, EfSharedFile *shared,
 						  EfFileNote *note);
 
 /* Defines eikon_features.max_line_size. */

@@ -162,7 +162,7 @@ derive_and_store(Run *run, const char *source)
 	instr_time start;
 
 	run->storing = -1;
-	run->derivation = EfPipelineBegin(source, run->options, EfRejectsAdd, run->rejects,
+	run->derivation = EfPipelineBegin(source, NULL, run->options, EfRejectsAdd, run->rejects,
 									  &run->report);
 	if (run->context != NULL)
 		run->source = MemoryContextStrdup(run->context, run->report.source);

@@ -35,6 +35,7 @@ struct EfSource
 	MemoryContext context;
 	char *path;
 	int fd;
+	const EfSpool *spool; /* in place of a directory; NULL: there is one */
 	bool listed;
 	List *names; /* of the files in it, sorted; listed once */
 };
@@ -52,6 +53,7 @@ struct EfFile
 	MemoryContext context;
 	char *name;
 	int fd;
+	EfText memory; /* in place of fd; data NULL: there is one */
 	struct stat before;
 	int64 bytes; /* read from disk */
 	bool sought; /* not read from its first byte on */
@@ -126,16 +128,51 @@ list_directory(EfSource *source)
 	MemoryContextSwitchTo(old);
 }
 
-EfSource *
-EfSourceOpen(MemoryContext parent, const char *path)
+static EfSource *
+begin_source(MemoryContext parent)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "eikon_features source",
 												  ALLOCSET_SMALL_SIZES);
 	EfSource *source = MemoryContextAllocZero(context, sizeof(EfSource));
 
 	source->context = context;
-	source->fd = EfOpenDirectory(context, path, &source->path);
 	return source;
+}
+
+EfSource *
+EfSourceOpen(MemoryContext parent, const char *path)
+{
+	EfSource *source = begin_source(parent);
+
+	source->fd = EfOpenDirectory(source->context, path, &source->path);
+	return source;
+}
+
+EfSource *
+EfSourceOpenSpool(MemoryContext parent, const char *path, const EfSpool *spool)
+{
+	EfSource *source = begin_source(parent);
+
+	source->path = MemoryContextStrdup(source->context, path);
+	source->spool = spool;
+	return source;
+}
+
+void
+EfSourceShare(const EfSource *source, EfSharedSource *shared)
+{
+	strlcpy(shared->path, source->path, sizeof(shared->path));
+	shared->spooled = source->spool != NULL;
+	if (shared->spooled)
+		shared->spool = *source->spool;
+}
+
+EfSource *
+EfSourceAttach(MemoryContext parent, const EfSharedSource *shared)
+{
+	if (shared->spooled)
+		return EfSourceOpenSpool(parent, shared->path, &shared->spool);
+	return EfSourceOpen(parent, shared->path);
 }
 
 void
@@ -225,11 +262,14 @@ describe_names(List *names)
 }
 
 List *
-EfSourceFiles(EfSource *source, const char *kind_name)
+EfSourceFiles(EfSource *source, EfKind kind)
 {
+	const char *kind_name = EfKindNames[kind];
 	List *parts = NIL;
 	ListCell *cell;
 
+	if (source->spool != NULL)
+		return list_make1(pstrdup(source->spool->names[kind]));
 	if (!source->listed)
 		list_directory(source);
 	source->listed = true;
@@ -276,6 +316,15 @@ fail_read(const EfFile *file)
 			 errmsg("could not read file \"%s\": %m", file->name)));
 }
 
+static size_t
+read_memory(EfFile *file, char *buf, size_t len)
+{
+	len = Min(len, file->memory.len - (size_t) file->bytes);
+	memcpy(buf, file->memory.data + file->bytes, len);
+	file->bytes += (int64) len;
+	return len;
+}
+
 /* The bytes as they lie on disk. */
 static size_t
 read_raw(void *arg, char *buf, size_t len)
@@ -285,6 +334,8 @@ read_raw(void *arg, char *buf, size_t len)
 
 	if (file->raw_start.pos < file->raw_start.len)
 		return take(&file->raw_start, buf, len);
+	if (file->memory.data != NULL)
+		return read_memory(file, buf, len);
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -401,12 +452,21 @@ refuse_foreign(const EfFile *file)
 }
 
 static void
-start_reading(EfFile *file, int encoding)
+take_status(const EfFile *file, struct stat *status)
 {
-	if (fstat(file->fd, &file->before) != 0)
+	if (fstat(file->fd, status) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not stat file \"%s\": %m", file->name)));
+}
+
+static void
+start_reading(EfFile *file, int encoding)
+{
+	if (file->memory.data != NULL)
+		file->before.st_size = file->memory.len;
+	else
+		take_status(file, &file->before);
 	fill_start(&file->raw_start, file, true);
 	refuse_foreign(file);
 	file->compression = EfCompressionOf(file->raw_start.bytes, file->raw_start.len);
@@ -418,11 +478,12 @@ start_reading(EfFile *file, int encoding)
 }
 
 EfFile *
-EfFileOpen(EfSource *source, const char *name, int encoding)
+EfFileOpen(EfSource *source, EfKind kind, const char *name, int encoding)
 {
 	EfFile *file = begin_file(source->context, name);
 
-	file->fd = EfOpenFile(file->context, source->fd, name);
+	file->fd = source->spool != NULL ? EfSpoolOpen(file->context, source->spool, kind) :
+									   EfOpenFile(file->context, source->fd, name);
 	start_reading(file, encoding);
 	return file;
 }
@@ -433,6 +494,16 @@ EfFileOpenPath(MemoryContext parent, const char *path, int encoding)
 	EfFile *file = begin_file(parent, path);
 
 	file->fd = EfOpenPath(file->context, path);
+	start_reading(file, encoding);
+	return file;
+}
+
+EfFile *
+EfFileOpenBytes(MemoryContext parent, const char *name, EfText bytes, int encoding)
+{
+	EfFile *file = begin_file(parent, name);
+
+	file->memory = bytes;
 	start_reading(file, encoding);
 	return file;
 }
@@ -586,19 +657,23 @@ EfFileSeek(EfFile *file, int64 offset)
 	file->sought = true;
 }
 
-void
-EfFileClose(EfFile *file)
+static void
+check_unchanged(const EfFile *file)
 {
 	struct stat status;
 	EfFileStamp before = EfFileStampOf(file);
 	EfFileStamp after;
 
-	if (fstat(file->fd, &status) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not stat file \"%s\": %m", file->name)));
+	take_status(file, &status);
 	after = make_stamp(&status);
 	if (!is_same(&before, &after) || (file->ended && !file->sought && file->bytes != after.size))
 		refuse_changed(file);
+}
+
+void
+EfFileClose(EfFile *file)
+{
+	if (file->memory.data == NULL)
+		check_unchanged(file);
 	MemoryContextDelete(file->context);
 }

@@ -10,6 +10,7 @@
 
 #include "eikon_features.h"
 #include "nodes/pg_list.h"
+#include "source_spool.h"
 
 typedef struct EfSource EfSource;
 typedef struct EfFile EfFile;
@@ -24,12 +25,25 @@ extern void EfSourceInit(void);
  */
 extern EfSource *EfSourceOpen(MemoryContext parent, const char *path);
 
+/* The same for what was spooled; path is what it is to be called. */
+extern EfSource *EfSourceOpenSpool(MemoryContext parent, const char *path, const EfSpool *spool);
+
+/* What other processes of a run open the source by; in shared memory. */
+typedef struct EfSharedSource
+{
+	char path[MAXPGPATH];
+	bool spooled;
+	EfSpool spool;
+} EfSharedSource;
+
+extern void EfSourceShare(const EfSource *source, EfSharedSource *shared);
+extern EfSource *EfSourceAttach(MemoryContext parent, const EfSharedSource *shared);
+
 /*
  * Names of the files of a kind, in the order to read them: "users.csv",
- * "users_2024-01-31.tsv.gz" and the like for kind_name "users". Throws when
- * there is none.
+ * "users_2024-01-31.tsv.gz" and the like for EF_USERS. Throws when there is none.
  */
-extern List *EfSourceFiles(EfSource *source, const char *kind_name);
+extern List *EfSourceFiles(EfSource *source, EfKind kind);
 
 extern void EfSourceClose(EfSource *source);
 
@@ -44,8 +58,11 @@ extern const char *EfSourceName(const char *path);
  * one of encoding.h, EF_ENCODING_AUTO for UTF-8; a byte order mark counts more.
  * Compression is detected by its first bytes.
  */
-extern EfFile *EfFileOpen(EfSource *source, const char *name, int encoding);
+extern EfFile *EfFileOpen(EfSource *source, EfKind kind, const char *name, int encoding);
 extern EfFile *EfFileOpenPath(MemoryContext parent, const char *path, int encoding);
+
+/* The same for bytes in memory, which must stay there; to be read from first to last. */
+extern EfFile *EfFileOpenBytes(MemoryContext parent, const char *name, EfText bytes, int encoding);
 
 /* What tells one version of a file from another. */
 typedef struct EfFileStamp

@@ -120,7 +120,7 @@ eikon_derive_features(PG_FUNCTION_ARGS)
 	unpack_options(fcinfo, &options);
 	EfStoreCheck(own_schema(fcinfo));
 	InitMaterializedSRF(fcinfo, 0);
-	derivation = EfPipelineBegin(unpack_text(fcinfo, 0), &options, count_reject, &rejected,
+	derivation = EfPipelineBegin(unpack_text(fcinfo, 0), NULL, &options, count_reject, &rejected,
 								 &report);
 	EfPipelineDerive(derivation);
 	tuples = EfPipelineTuples(derivation);
