@@ -9,6 +9,7 @@
 #include "pipeline.h"
 #include "run.h"
 #include "source.h"
+#include "upload.h"
 #include "utils/guc.h"
 #include "worker.h"
 #include "worker_shared.h"
@@ -23,6 +24,7 @@ _PG_init(void)
 	EfSourceInit();
 	EfPipelineInit();
 	EfRunInit();
+	EfUploadInit();
 	EfSharedInit();
 	EfWorkerInit();
 	MarkGUCPrefixReserved("eikon_features");

@@ -53,16 +53,25 @@ EfQueryRelation(const char *name, TupleDesc desc, Tuplestorestate *rows, int64 n
 		elog(ERROR, "could not register relation \"%s\"", name);
 }
 
-static void
-run(const char *sql, int nargs, const Oid *types, const Datum *args, const bool *nulls,
-	bool read_only)
+/* SPI's way of saying which arguments are NULL. */
+static char *
+mark_nulls(int nargs, const bool *nulls)
 {
 	char *marks = palloc((Size) nargs + 1);
-	int status;
 
 	for (int i = 0; i < nargs; i++)
 		marks[i] = nulls != NULL && nulls[i] ? 'n' : ' ';
 	marks[nargs] = '\0';
+	return marks;
+}
+
+static void
+run(const char *sql, int nargs, const Oid *types, const Datum *args, const bool *nulls,
+	bool read_only)
+{
+	char *marks = mark_nulls(nargs, nulls);
+	int status;
+
 	status = SPI_execute_with_args(sql, nargs, unconstify(Oid *, types),
 								   unconstify(Datum *, args), marks, read_only, 0);
 	if (status < 0)
@@ -129,5 +138,31 @@ EfQueryRowNow(const char *sql, int nargs, const Oid *types, const Datum *args, i
 	PushActiveSnapshot(GetLatestSnapshot());
 	run(sql, nargs, types, args, NULL, true);
 	PopActiveSnapshot();
+	return take_row(ncolumns, values, nulls);
+}
+
+bool
+EfQueryRowActive(const char *sql, int nargs, const Oid *types, const Datum *args, int ncolumns,
+				 Datum *values, bool *nulls)
+{
+	run(sql, nargs, types, args, NULL, true);
+	return take_row(ncolumns, values, nulls);
+}
+
+/* By a generic plan: any other has the arguments in it as constants. */
+bool
+EfQueryRowLarge(const char *sql, int nargs, const Oid *types, const Datum *args,
+				const bool *args_null, int ncolumns, Datum *values, bool *nulls)
+{
+	SPIPlanPtr plan = SPI_prepare_cursor(sql, nargs, unconstify(Oid *, types),
+										 CURSOR_OPT_GENERIC_PLAN);
+	int status;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare_cursor failed: %s", SPI_result_code_string(SPI_result));
+	status = SPI_execute_plan(plan, unconstify(Datum *, args), mark_nulls(nargs, args_null),
+							  false, 0);
+	if (status < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(status));
 	return take_row(ncolumns, values, nulls);
 }

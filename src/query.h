@@ -51,4 +51,12 @@ extern bool EfQueryRow(const char *sql, int nargs, const Oid *types, const Datum
 extern bool EfQueryRowNow(const char *sql, int nargs, const Oid *types, const Datum *args,
 						  int ncolumns, Datum *values, bool *nulls);
 
+/* The same, but it sees what the active snapshot does. */
+extern bool EfQueryRowActive(const char *sql, int nargs, const Oid *types, const Datum *args,
+							 int ncolumns, Datum *values, bool *nulls);
+
+/* As EfQueryRow, for arguments that are so large that the plan had better not copy them. */
+extern bool EfQueryRowLarge(const char *sql, int nargs, const Oid *types, const Datum *args,
+							const bool *args_null, int ncolumns, Datum *values, bool *nulls);
+
 #endif /* EF_QUERY_H */

@@ -87,6 +87,12 @@ EfReasonMessage(EfReason reason)
 	return words[reason].message;
 }
 
+const char *
+EfReasonHint(EfReason reason)
+{
+	return words[reason].hint;
+}
+
 void
 EfRejectThrow(const EfReject *reject)
 {

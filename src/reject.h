@@ -30,6 +30,9 @@ extern const char *EfReasonName(EfReason reason);
 /* What is wrong in general, for records whose message says no more. */
 extern const char *EfReasonMessage(EfReason reason);
 
+/* What to do about it. */
+extern const char *EfReasonHint(EfReason reason);
+
 /* Throws it. The place comes from the error context, see EfRejectContext. */
 pg_noreturn extern void EfRejectThrow(const EfReject *reject);
 

@@ -22,6 +22,7 @@
 #include "run_ledger.h"
 #include "source.h"
 #include "storage/latch.h"
+#include "upload.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -68,6 +69,7 @@ typedef struct Run
 	MemoryContext context; /* outlives the run, whatever becomes of it */
 	const char *source;	   /* as it is told of; resolved, as soon as it is */
 	EfRejects *rejects;
+	EfUploads uploads; /* where they are the source */
 	EfDerivation *derivation;
 	EfReport report;
 	EfStoreCounts counts;
@@ -159,10 +161,13 @@ store(Run *run)
 static void
 derive_and_store(Run *run, const char *source)
 {
+	bool dry_run = run->options->dry_run;
+	const EfSpool *spool;
 	instr_time start;
 
 	run->storing = -1;
-	run->derivation = EfPipelineBegin(source, NULL, run->options, EfRejectsAdd, run->rejects,
+	spool = EfUploadsSpool(run->schema, source, !dry_run, &run->uploads);
+	run->derivation = EfPipelineBegin(source, spool, run->options, EfRejectsAdd, run->rejects,
 									  &run->report);
 	if (run->context != NULL)
 		run->source = MemoryContextStrdup(run->context, run->report.source);
@@ -173,7 +178,7 @@ derive_and_store(Run *run, const char *source)
 		 * Rows may be written while workers still derive others, when neither a
 		 * transaction's id can be taken nor a command begin.
 		 */
-		if (!run->options->dry_run)
+		if (!dry_run)
 			(void) GetCurrentTransactionId();
 		CommandCounterIncrement();
 		EfPipelineDerive(run->derivation);
@@ -182,6 +187,8 @@ derive_and_store(Run *run, const char *source)
 		run->storing = EfElapsed(start);
 	}
 	EfPipelineEnd(run->derivation);
+	if (spool != NULL && !dry_run)
+		EfUploadsRemove(run->schema, &run->uploads);
 }
 
 /* --- the ledger --- */

@@ -15,6 +15,7 @@
 #include "run_ledger.h"
 #include "run_queue.h"
 #include "source.h"
+#include "upload.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -160,19 +161,32 @@ find_same(Oid schema, const EfLedger *ledger, const char *status)
 	return found ? DatumGetInt64(run_id) : 0;
 }
 
+/* What the ledger calls the source. What is wrong with it now is better said now. */
+static char *
+check_source(Oid schema, const char *source)
+{
+	EfSource *opened;
+	char *path;
+
+	if (EfIsUploads(source))
+	{
+		EfUploadsCheck(schema);
+		return EF_UPLOADS;
+	}
+	opened = EfSourceOpen(CurrentMemoryContext, source);
+	path = pstrdup(EfSourcePath(opened));
+	EfSourceClose(opened);
+	return path;
+}
+
 int64
 EfQueueSubmit(Oid schema, const char *source, const EfOptions *options, bool join)
 {
 	EfLedger ledger = {0};
 	int64 run_id = 0;
-	EfSource *opened;
 
 	refuse_standby("eikon_submit_etl()");
-
-	/* what is wrong with the source now is better said now */
-	opened = EfSourceOpen(CurrentMemoryContext, source);
-	EfLedgerSetText(&ledger, "source", EfSourcePath(opened));
-	EfSourceClose(opened);
+	EfLedgerSetText(&ledger, "source", check_source(schema, source));
 	EfLedgerSetText(&ledger, "status", "queued");
 	EfLedgerSetBool(&ledger, "background", true);
 	EfLedgerSetOptions(&ledger, options);
@@ -181,7 +195,9 @@ EfQueueSubmit(Oid schema, const char *source, const EfOptions *options, bool joi
 	EfLedgerSet(&ledger, "attempts", INT4OID, Int32GetDatum(0));
 
 	EfQueryBegin();
-	if (join)
+
+	/* one that is running may have copied the uploaded files before the last one came */
+	if (join && !EfIsUploads(source))
 		run_id = find_same(schema, &ledger, "running");
 	for (int i = 0; run_id == 0; i++)
 	{

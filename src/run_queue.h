@@ -21,7 +21,7 @@
 /*
  * Queues a run, in the current transaction; source NULL is
  * eikon_features.data_directory. Returns its run_id, or that of the same one that is
- * queued already or, with join, running.
+ * queued already or, with join, running, unless the source is uploaded files.
  */
 extern int64 EfQueueSubmit(Oid schema, const char *source, const EfOptions *options, bool join);
 

@@ -17,6 +17,7 @@
 #include "run_ledger.h"
 #include "run_queue.h"
 #include "store.h"
+#include "upload.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -26,6 +27,7 @@ PG_FUNCTION_INFO_V1(eikon_run_etl);
 PG_FUNCTION_INFO_V1(eikon_try_etl);
 PG_FUNCTION_INFO_V1(eikon_derive_features);
 PG_FUNCTION_INFO_V1(eikon_read_csv);
+PG_FUNCTION_INFO_V1(eikon_upload);
 PG_FUNCTION_INFO_V1(eikon_submit_etl);
 PG_FUNCTION_INFO_V1(eikon_wait_etl);
 PG_FUNCTION_INFO_V1(eikon_cancel_etl);
@@ -111,17 +113,21 @@ Datum
 eikon_derive_features(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	char *source = unpack_text(fcinfo, 0);
+	Oid schema = own_schema(fcinfo);
 	EfDerivation *derivation;
+	const EfSpool *spool;
+	EfUploads uploads;
 	EfTuples tuples;
 	EfOptions options;
 	EfReport report;
 	int64 rejected = 0;
 
 	unpack_options(fcinfo, &options);
-	EfStoreCheck(own_schema(fcinfo));
+	EfStoreCheck(schema);
 	InitMaterializedSRF(fcinfo, 0);
-	derivation = EfPipelineBegin(unpack_text(fcinfo, 0), NULL, &options, count_reject, &rejected,
-								 &report);
+	spool = EfUploadsSpool(schema, source, false, &uploads);
+	derivation = EfPipelineBegin(source, spool, &options, count_reject, &rejected, &report);
 	EfPipelineDerive(derivation);
 	tuples = EfPipelineTuples(derivation);
 	EfStoreFill(&tuples, result->setDesc, result->setResult);
@@ -133,6 +139,44 @@ eikon_derive_features(PG_FUNCTION_ARGS)
 							   (unsigned long) rejected, rejected),
 				 errhint("eikon_run_etl keeps them in eikon_rejects.")));
 	return (Datum) 0;
+}
+
+static void
+refuse_null(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be NULL", name)));
+}
+
+Datum
+eikon_upload(PG_FUNCTION_ARGS)
+{
+	EfUploaded uploaded;
+	EfOptions options;
+	Datum values[4];
+	bool nulls[4] = {false};
+	TupleDesc desc;
+
+	refuse_null(fcinfo, 0, "kind");
+	refuse_null(fcinfo, 1, "content");
+	EfOptionsBegin(&options);
+	if (!PG_ARGISNULL(3))
+		EfOptionsSet(&options, "on_error", TEXTOID, PointerGetDatum(PG_GETARG_TEXT_PP(3)));
+	PreventCommandIfReadOnly("eikon_upload()");
+
+	/* cannot happen: it is declared so */
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	EfUpload(own_schema(fcinfo), unpack_text(fcinfo, 0), PG_GETARG_DATUM(1),
+			 unpack_text(fcinfo, 2), &options, &uploaded);
+	values[0] = Int64GetDatum(uploaded.upload_id);
+	nulls[0] = uploaded.upload_id == 0;
+	values[1] = Int64GetDatum(uploaded.records);
+	values[2] = Int64GetDatum(uploaded.rejected);
+	values[3] = JsonbPGetDatum(uploaded.rejects);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
 typedef struct Preview
@@ -208,10 +252,7 @@ eikon_read_csv(PG_FUNCTION_ARGS)
 	EfOptions options;
 
 	unpack_options(fcinfo, &options);
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("path must not be NULL")));
+	refuse_null(fcinfo, 0, "path");
 	InitMaterializedSRF(fcinfo, 0);
 	preview.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	preview.null = options.null_given ? options.null : NULL;
@@ -226,10 +267,7 @@ eikon_read_csv(PG_FUNCTION_ARGS)
 static int64
 unpack_run_id(FunctionCallInfo fcinfo)
 {
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("run_id must not be NULL")));
+	refuse_null(fcinfo, 0, "run_id");
 	return PG_GETARG_INT64(0);
 }
 
@@ -282,13 +320,8 @@ eikon_etl(PG_FUNCTION_ARGS)
 Datum
 eikon_purge_runs(PG_FUNCTION_ARGS)
 {
-	Interval *older_than = unpack_interval(fcinfo, 0);
-
-	if (older_than == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("older_than must not be NULL")));
-	return Int64GetDatum(EfQueuePurge(own_schema(fcinfo), older_than));
+	refuse_null(fcinfo, 0, "older_than");
+	return Int64GetDatum(EfQueuePurge(own_schema(fcinfo), PG_GETARG_INTERVAL_P(0)));
 }
 
 Datum
