@@ -174,20 +174,24 @@ keep(Oid schema, EfKind kind, bytea *content, const char *file_name, const EfUpl
 		PointerGetDatum(content),
 	};
 	bool nulls[lengthof(args)] = {false};
-	char *sql = psprintf("INSERT INTO %s (kind, file_name, bytes, records, rejected, uploaded_by, uploaded_at, content)"
-						 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (kind) DO UPDATE SET"
-						 " (upload_id, file_name, bytes, records, rejected, uploaded_by, uploaded_at, content) ="
-						 " (excluded.upload_id, excluded.file_name, excluded.bytes, excluded.records, excluded.rejected,"
-						 " excluded.uploaded_by, excluded.uploaded_at, excluded.content) RETURNING upload_id",
-						 table_name(schema));
+	const char *columns = "file_name, bytes, records, rejected, uploaded_by, uploaded_at, content";
+	const char *given = "$2, $3, $4, $5, $6, $7, $8";
+	char *replace = psprintf("UPDATE %s SET (upload_id, %s) = (DEFAULT, %s) WHERE kind OPERATOR(pg_catalog.=) $1 RETURNING upload_id",
+							 table_name(schema), columns, given);
+	char *insert = psprintf("INSERT INTO %s (kind, %s) VALUES ($1, %s) ON CONFLICT (kind) DO UPDATE SET"
+							" (upload_id, %s) = (excluded.upload_id, %s) RETURNING upload_id",
+							table_name(schema), columns, given, columns, given);
 	Datum upload_id;
 	bool isnull;
 
 	namestrcpy(&role, GetUserNameFromId(GetUserId(), false));
 	nulls[1] = file_name == NULL;
 	EfQueryBegin();
-	if (!EfQueryRowLarge(sql, lengthof(args), types, args, nulls, 1, &upload_id, &isnull))
-		EfQueryUnexpected(sql);
+
+	/* the latter alone would do, but has one more copy of the content where there is a conflict */
+	if (!EfQueryRowLarge(replace, lengthof(args), types, args, nulls, 1, &upload_id, &isnull) &&
+		!EfQueryRowLarge(insert, lengthof(args), types, args, nulls, 1, &upload_id, &isnull))
+		EfQueryUnexpected(insert);
 	EfQueryEnd();
 	return DatumGetInt64(upload_id);
 }
