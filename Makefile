@@ -4,16 +4,17 @@
 #	make PG_CONFIG=/path/to/pg_config	for another PostgreSQL than the first in PATH
 #	make WERROR=1			warnings are errors, as in "make check"
 
-EXTENSION = eikon_features
-EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" $(EXTENSION).control)
+EXTENSION = eikon_features eikon_api
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" eikon_features.control)
 
-MODULE_big = $(EXTENSION)
+MODULE_big = eikon_features
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
-# The script is edited as sql/eikon_features.sql; only its copy bears a version.
-DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
-DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
-EXTRA_CLEAN = $(filter-out $(DATA),$(wildcard sql/$(EXTENSION)--*.sql))
+# The scripts are edited as sql/eikon_features.sql and sql/eikon_api.sql; only
+# their copies bear a version. Both extensions have the same.
+DATA = $(wildcard sql/*--*--*.sql)
+DATA_built = $(EXTENSION:%=sql/%--$(EXTVERSION).sql)
+EXTRA_CLEAN = $(filter-out $(DATA),$(wildcard sql/*--*.sql))
 
 SHLIB_LINK = -lcsv -lz -lzstd -lxxhash
 
@@ -56,8 +57,8 @@ ifneq (,$(findstring clang,$(CC)))
 override CFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
 endif
 
-$(DATA_built): sql/$(EXTENSION).sql $(EXTENSION).control
-	cp $< $@
+sql/%--$(EXTVERSION).sql: sql/%.sql %.control web/result.html
+	sed -e '/^@web\/result.html@$$/{' -e 'r web/result.html' -e 'd' -e '}' $< > $@
 
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
@@ -99,7 +100,7 @@ format:
 
 image:
 	@tool=$$(command -v docker || command -v podman) || { echo 'make image needs docker or podman' >&2; exit 1; }; \
-	"$$tool" build -t $(EXTENSION):$(EXTVERSION) -t $(EXTENSION):latest .
+	"$$tool" build -t eikon_features:$(EXTVERSION) -t eikon_features:latest .
 
 # Other goals given together with these are PGXS's.
 other_goals = $(filter-out $(own_goals),$(MAKECMDGOALS))

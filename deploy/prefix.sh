@@ -19,7 +19,7 @@ copy_installation() {
     for part; do
         mkdir -p "$dir$part"
         cp -rs "$part/." "$dir$part/"
-        find "$dir$part" -name 'eikon_features*' -prune -exec rm -rf {} +
+        find "$dir$part" -name 'eikon_*' -prune -exec rm -rf {} +
     done
 }
 
