@@ -106,13 +106,18 @@ lock_state_dir() {
     flock -w 600 9 || die "gave up waiting for $1"
 }
 
-# Prints the pid of the postmaster that runs on a data directory. The pid in its
-# file may be another process's by now (after a reboot, say), so that process
-# must also stand in that directory, as a postmaster does. (Root may not be
-# allowed to see that of another user's process, in a container for one.)
-postmaster_pid() {
-    local data=$1 pid
-    pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) || return
-    [ -n "$pid" ] && [ "$(as_server_user readlink "/proc/$pid/cwd" 2>/dev/null)" = "$data" ] &&
+# Prints the pid in the first line of a file. It may be another process's by now
+# (after a reboot, say), so that process must also stand in the directory that
+# ours does. (Root may not be allowed to see that of another user's process, in a
+# container for one.)
+pid_in() {
+    local file=$1 directory=$2 pid
+    pid=$(head -n 1 "$file" 2>/dev/null) || return
+    [ -n "$pid" ] && [ "$(as_server_user readlink "/proc/$pid/cwd" 2>/dev/null)" = "$directory" ] &&
         printf '%s\n' "$pid"
+}
+
+# Prints the pid of the postmaster that runs on a data directory.
+postmaster_pid() {
+    pid_in "$1/postmaster.pid" "$1"
 }

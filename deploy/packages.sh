@@ -8,8 +8,9 @@
 #	format	the formatter alone
 #
 # Does nothing where nothing is missing. PG_CONFIG= names a PostgreSQL to use as
-# it is. Neither creates nor starts a database cluster of the machine: PostgreSQL's
-# package would create one named "main" when it is first installed, and is kept from it.
+# it is. Neither creates nor starts servers of the machine's own: PostgreSQL's package
+# would create a cluster named "main" when it is first installed, and nginx's would
+# listen on port 80. They are kept from it.
 set -euo pipefail
 # shellcheck source=deploy/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -20,6 +21,10 @@ drop_in=$drop_in_dir/eikon_features-install.conf
 missing=()          # what to install; "a|b" is a or else b
 updated=no
 drop_in_dir_is_new=no
+main_cluster_is_forbidden=no
+policy=/usr/sbin/policy-rc.d
+policy_is_ours=no
+nginx_is_new=no
 
 package_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -55,7 +60,18 @@ need_postgresql() {
     missing+=("${there#|}${there:+|}${others#|}")
 }
 
+# Its package starts a server of the machine's own, which is not wanted.
+need_nginx() {
+    [ -x /usr/sbin/nginx ] && return
+    command -v nginx >/dev/null || missing+=('nginx-light|nginx')
+}
+
 need_for_run() {
+    need_command curl -- curl
+    need_command jose -- jose
+    need_command node -- nodejs
+    need_command npm -- npm
+    need_nginx
     need_command gcc -- gcc
     need_package libc6-dev
     need_postgresql
@@ -91,8 +107,6 @@ need_for_format() {
 need_for_bench() {
     need_for_run
     need_command gnuplot -- gnuplot-nox
-    need_command node -- nodejs
-    need_command npm -- npm
     need_package libcmocka-dev
     need_package python3-pandas
 }
@@ -104,8 +118,27 @@ need_for_check() {
     need_command valgrind -- valgrind
     need_command prove -- perl
     need_command zstd -- zstd
+    need_command chromium chromium-browser google-chrome -- chromium
     need_package libipc-run-perl
     need_pg_cron
+}
+
+# A server of the machine's own would take port 80, now and at every boot.
+forbid_nginx_service() {
+    [ -e "$policy" ] || {
+        # shellcheck disable=SC2016 # its own $1
+        printf '#!/bin/sh\n[ "$1" != nginx ] || exit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+        policy_is_ours=yes
+    }
+    nginx_is_new=yes
+    trap clean_up EXIT
+}
+
+clean_up() {
+    [ $policy_is_ours = no ] || as_root rm -f "$policy"
+    [ $nginx_is_new = no ] || ! package_installed nginx || as_root update-rc.d nginx disable >/dev/null 2>&1 || true
+    [ $main_cluster_is_forbidden = no ] || allow_main_cluster
 }
 
 require_root() {
@@ -176,7 +209,8 @@ install_packages() {
 
 forbid_main_cluster() {
     package_installed postgresql-common || install_packages postgresql-common
-    trap allow_main_cluster EXIT
+    main_cluster_is_forbidden=yes
+    trap clean_up EXIT
     as_root mkdir "$drop_in_dir" 2>/dev/null && drop_in_dir_is_new=yes
     printf 'create_main_cluster = false\n' | as_root tee "$drop_in" >/dev/null
 }
@@ -199,6 +233,9 @@ main() {
     choose_all || { apt_update && choose_all; } || die "apt offers nothing for one of: ${missing[*]}"
     case " ${packages[*]}" in
         *' postgresql-'[0-9]*) forbid_main_cluster ;;
+    esac
+    case " ${packages[*]} " in
+        *' nginx'*) forbid_nginx_service ;;
     esac
     install_packages "${packages[@]}"
 }

@@ -1,13 +1,15 @@
 #!/bin/bash
 #
-# run.sh (make run): a private PostgreSQL on loopback with the extension and the
-# files of data/, from nothing. Run again, it rebuilds what has changed,
-# restarts the server if it must, and loads the files anew.
+# run.sh (make run): a private PostgreSQL, PostgREST and nginx on loopback with the
+# extension and the files of data/, from nothing. Run again, it rebuilds what has
+# changed, restarts what it must, and loads the files anew.
 #
+#	PORT		where the HTTP API listens; 5000
 #	EIKON_STATE_DIR	where to keep everything; /var/tmp/eikon_features-UID-HASH
 #	DB_PORT		the server's TCP port; the first free one from 54330
 #	PG_CONFIG	the PostgreSQL to use
 #	EIKON_OS_USER	for root: the user to run the server as; postgres
+#	EIKON_ANONYMOUS, EIKON_JWT_SECRET, EIKON_JWT_SECRET_FILE	see http.sh
 #
 # This part installs packages, makes the state directory and copies the sources
 # there, so that nothing is built in the checkout. The rest is start.sh, which
@@ -69,7 +71,7 @@ main() {
     lock_state_dir "$state"
 
     [ -d "$checkout/data" ] || die "there is no directory $checkout/data"
-    copy_to "$state/source" Makefile eikon_features.control src sql deploy
+    copy_to "$state/source" Makefile eikon_features.control eikon_api.control src sql web deploy
     if server_can_read "$checkout/data"; then
         input=$checkout/data
     else

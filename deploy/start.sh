@@ -6,6 +6,8 @@
 #	source	the copy		prefix	PostgreSQL with the extension, as DESTDIR
 #	bin	-> its programs		db	the database cluster
 #	built	what was built		server.conf, server.log, build.log, password
+#
+# http.sh has the rest.
 set -euo pipefail
 umask 077
 # shellcheck source=deploy/lib.sh
@@ -16,6 +18,7 @@ input=$2
 source=$state/source
 bin=$state/bin
 db=$state/db
+web_port=${PORT:-5000}
 first_port=54330
 last_port=54399
 rebuilt=no
@@ -31,11 +34,12 @@ fail_with_log() {
 
 # Changes whenever the extension or the PostgreSQL beneath it does.
 build_stamp() {
-    local script
-    # a build in the checkout leaves it
-    script=eikon_features--$(sed -n "s/^default_version = '\(.*\)'/\1/p" "$source/eikon_features.control").sql
+    local version
+    version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" "$source/eikon_features.control")
     {
-        (cd "$source" && find Makefile eikon_features.control src sql -type f ! -name "$script" -print0 |
+        # without the scripts that a build in the checkout leaves
+        (cd "$source" && find Makefile ./*.control src sql web/result.html -type f \
+            ! -name "eikon_features--$version.sql" ! -name "eikon_api--$version.sql" -print0 |
             sort -z | xargs -0 sha256sum)
         "$PG_CONFIG"
         sha256sum "$("$PG_CONFIG" --bindir)/postgres"
@@ -158,6 +162,20 @@ clear_leftovers() {
     rm -f "$db/postmaster.pid" "$state"/.s.PGSQL.*
 }
 
+# Before anything else is done: whether the HTTP API can have its port.
+require_web_port() {
+    usable_port "$web_port" || die "PORT must be a number from 1024 to 65535, not \"$web_port\""
+    if pid_in "$state/http/nginx.pid" "$state/http" >/dev/null &&
+        [ "$(cat "$state/url" 2>/dev/null)" = "http://127.0.0.1:$web_port" ]; then
+        return
+    fi
+    ! port_in_use "$web_port" || die "port $web_port is taken by another program: set PORT to another, as in PORT=5001 make run"
+}
+
+start_http() {
+    bash "$source/deploy/http.sh" start "$state" "$web_port"
+}
+
 start_server() {
     port=$(choose_port)
     server_conf >"$state/server.conf.new"
@@ -185,30 +203,34 @@ create_database() {
         sql postgres -c 'CREATE DATABASE eikon'
 }
 
-# The installed objects follow the install script: by an upgrade script where
-# there is one, else anew, since everything in this database can be derived again.
-create_extension() {
-    local script version installed upgradable
-    version=$(sql eikon -Atc "SELECT default_version FROM pg_available_extensions WHERE name = 'eikon_features'")
-    script=$version-$(sha256sum <"$source/sql/eikon_features.sql")
-    installed=$(sql eikon -Atc "SELECT extversion FROM pg_extension WHERE extname = 'eikon_features'")
-    upgradable=$(sql eikon -At -v old="$installed" -v new="$version" <<'SQL'
-SELECT count(path) FROM pg_extension_update_paths('eikon_features') WHERE source = :'old' AND target = :'new'
+# Whether there is a script that upgrades the extension to that version.
+upgradable() {
+    [ "$(sql eikon -At -v name="$1" -v new="$2" <<'SQL'
+SELECT count(p.path)
+FROM pg_extension e, pg_extension_update_paths(e.extname) p
+WHERE e.extname = :'name' AND p.source = e.extversion AND p.target = :'new'
 SQL
-    )
-    if [ -z "$installed" ]; then
-        sql eikon -c 'CREATE EXTENSION eikon_features'
-    elif [ "$script" = "$(cat "$state/script" 2>/dev/null)" ]; then
+    )" = 1 ]
+}
+
+# The installed objects follow the install scripts: by upgrade scripts where there
+# are, else anew, since everything in this database can be derived again.
+create_extensions() {
+    local scripts version installed
+    version=$(sql eikon -Atc "SELECT default_version FROM pg_available_extensions WHERE name = 'eikon_features'")
+    scripts=$version-$(cat "$source/sql/eikon_features.sql" "$source/sql/eikon_api.sql" "$source/web/result.html" | sha256sum)
+    installed=$(sql eikon -Atc "SELECT count(*) FROM pg_extension WHERE extname IN ('eikon_features', 'eikon_api')")
+    if [ "$installed" = 2 ] && [ "$scripts" = "$(cat "$state/script" 2>/dev/null)" ]; then
         return
-    elif [ "$upgradable" = 1 ]; then
-        say "Upgrading the extension from $installed to $version"
-        sql eikon -c 'ALTER EXTENSION eikon_features UPDATE'
+    elif [ "$installed" = 2 ] && upgradable eikon_features "$version" && upgradable eikon_api "$version"; then
+        say "Upgrading the extensions to $version"
+        sql eikon -1 -c 'ALTER EXTENSION eikon_features UPDATE' -c 'ALTER EXTENSION eikon_api UPDATE'
     else
-        say 'The install script has changed: the extension is created anew, without the earlier runs'
+        [ "$installed" = 0 ] || say 'The install scripts have changed: the extensions are created anew, without the earlier runs'
         sql eikon -1 -c 'SET client_min_messages = warning' \
-            -c 'DROP EXTENSION eikon_features CASCADE' -c 'CREATE EXTENSION eikon_features'
+            -c 'DROP EXTENSION IF EXISTS eikon_features CASCADE' -c 'CREATE EXTENSION eikon_api CASCADE'
     fi
-    say "$script" >"$state/script"
+    say "$scripts" >"$state/script"
 }
 
 # A run that is going on, one that a crash has cut off for instance, is waited for.
@@ -241,22 +263,25 @@ say_how_to_go_on() {
         "$state"/*) changed="make run, which copies data/ to it" ;;
     esac
     cat <<TEXT
+Open      http://127.0.0.1:$web_port/
 Connect   $psql -h $state -p $port -U postgres eikon
           (as $(id -un)${EIKON_ROOT:+ or root}), or from anywhere on this machine by TCP to
           127.0.0.1:$port, with the password in $state/password
 Input     $input
           After a change: $changed
-Log       $state/server.log
+Logs      $state/server.log, $state/http/
 Stop      $stop
 TEXT
 }
 
 main() {
+    require_web_port
     build_if_changed
     init_cluster
     start_server
     create_database
-    create_extension
+    create_extensions
+    start_http
     show_features || failed=yes
     say_how_to_go_on
     [ $failed = no ] || die 'the features could not be derived: see the error above, mend the files and run make run again'
