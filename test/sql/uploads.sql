@@ -38,6 +38,8 @@ FROM lab.eikon_uploads ORDER BY upload_id;
 SELECT * FROM eikon_upload('users', pg_temp.fixture('small/users.csv'), 'users of lab 7.csv');
 SELECT * FROM eikon_upload('compounds', pg_temp.fixture('small/compounds.csv'));
 SELECT * FROM pg_temp.pending;
+-- It can be read in pieces, since it is stored as it is.
+SELECT attstorage FROM pg_attribute WHERE attrelid = 'eikon_uploads'::regclass AND attname = 'content';
 SELECT content = pg_temp.fixture('small/' || kind || '.csv') AS same FROM eikon_uploads;
 
 -- A new one takes the place of the one of its kind, under a new number.

@@ -14,7 +14,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my @tables = qw(features eikon_compounds eikon_runs eikon_rejects);
+my @tables = qw(features eikon_compounds eikon_runs eikon_rejects eikon_uploads);
 
 my $node = new_server('dump');
 my $dir = $node->basedir . '/source';
@@ -71,6 +71,10 @@ foreach my $schema ('public', 'lab "1"')
 	$node->safe_psql($database, "CREATE EXTENSION eikon_features SCHEMA $quoted");
 	$node->safe_psql($database, "SELECT $quoted.eikon_run_etl('$dir/$_', on_error => 'ignore')")
 	  foreach qw(first second first);
+	# bytes that are no text, under the numbers 2 and 3
+	$node->safe_psql($database,
+		"SELECT $quoted.eikon_upload('users', pg_read_binary_file('$dir/second/users.csv') || '\\xff0a00', 'users \"1\".csv', 'ignore') FROM generate_series(1, 2)");
+	$node->safe_psql($database, "SELECT $quoted.eikon_upload('compounds', pg_read_binary_file('$dir/second/compounds.csv'))");
 	# what runs left is not all that there may be
 	$node->safe_psql($database,
 		"UPDATE $quoted.features SET name = 'by hand' WHERE user_id = 2; DELETE FROM $quoted.eikon_runs WHERE run_id = 1");
@@ -88,6 +92,8 @@ foreach my $schema ('public', 'lab "1"')
 		is( $node->safe_psql($copy,
 				"SELECT run_id FROM $quoted.eikon_run_etl('$dir/second')"),
 			4, "$copy: the next run has the next number");
+		cmp_ok($node->safe_psql($copy, "SELECT upload_id FROM $quoted.eikon_upload('compounds', 'compound_id,compound_name,compound_structure')"),
+			'>', 3, "$copy: and so has the next upload");
 		is( $node->safe_psql($copy,
 				"SELECT extname || ' in ' || extnamespace::regnamespace FROM pg_extension WHERE extname = 'eikon_features'"),
 			"eikon_features in $quoted",

@@ -25,6 +25,7 @@ $standby->init_from_backup($primary, 'backup', has_streaming => 1);
 $standby->start;
 
 run_summary($primary, "'$dir/first'");
+$primary->safe_psql('postgres', "SELECT eikon_upload('$_', pg_read_binary_file('$dir/first/$_.csv'))") foreach qw(users compounds user_experiments);
 $primary->wait_for_catchup($standby);
 
 is(rows_of($standby, $_), rows_of($primary, $_), "a run's $_ arrive at the standby")
@@ -50,7 +51,14 @@ is( succeeds($standby,
 		'a dry run works in a REPEATABLE READ transaction'),
 	'dry_run', 'its status');
 
+is( succeeds($standby, "SELECT name FROM eikon_derive_features('uploads:') ORDER BY user_id", 'uploads can be read on the standby'),
+	"Alice\nBob\nCarol", 'their rows');
+is( succeeds($standby, "SELECT status, rows_unchanged FROM eikon_run_etl('uploads:', dry_run => true)", 'also by a dry run'),
+	'dry_run|3', 'its counts');
+
 # --- What writes
+like(failure($standby, "SELECT * FROM eikon_try_etl('$dir/second')"), qr/^25006: cannot execute eikon_try_etl\(\) /, 'no run is tried');
+like(failure($standby, "SELECT eikon_upload('users', '')"), qr/^25006: cannot execute eikon_upload\(\) /, 'and nothing uploaded');
 like( failure($standby, "SELECT * FROM eikon_run_etl('$dir/second')"),
 	qr/^25006: cannot execute eikon_run_etl\(\) in a read-only transaction$/,
 	'a run is refused on the standby');

@@ -61,7 +61,7 @@ $node->safe_psql('postgres', q{
 # Without a grant nothing can be called
 # =============================================================================
 
-foreach my $call ('eikon_run_etl()', 'eikon_run_etl(dry_run => true)', 'eikon_derive_features()',
+foreach my $call ('eikon_run_etl()', 'eikon_run_etl(dry_run => true)', 'eikon_try_etl()', "eikon_upload('users', '')", 'eikon_derive_features()',
 	"eikon_read_csv('users.csv')")
 {
 	my ($name) = $call =~ /^(\w+)/;
@@ -70,7 +70,7 @@ foreach my $call ('eikon_run_etl()', 'eikon_run_etl(dry_run => true)', 'eikon_de
 		"42501: permission denied for function $name",
 		"a role without grants cannot call $call");
 }
-foreach my $table (qw(features eikon_compounds eikon_runs eikon_rejects etl_results derived_exp_data feature_derivation))
+foreach my $table (qw(features eikon_compounds eikon_runs eikon_rejects eikon_uploads etl_results derived_exp_data feature_derivation))
 {
 	like( failure($node, "SELECT * FROM $table", user => 'stranger'),
 		qr/^42501: permission denied for (?:table|view) $table$/,
