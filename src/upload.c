@@ -78,10 +78,13 @@ check_rights(Oid schema, AclMode rights, const char *words)
 static char *
 make_name(EfKind kind, const char *file_name)
 {
-	const char *last = file_name == NULL ? "" : file_name + strlen(file_name);
+	const char *last;
 	size_t len;
 
-	while (last > file_name && file_name != NULL && last[-1] != '/' && last[-1] != '\\')
+	if (file_name == NULL)
+		file_name = "";
+	last = file_name + strlen(file_name);
+	while (last > file_name && last[-1] != '/' && last[-1] != '\\')
 		last--;
 	len = strlen(last);
 	for (size_t i = 0; i < len; i++)
