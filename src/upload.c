@@ -179,10 +179,10 @@ keep(Oid schema, EfKind kind, bytea *content, const char *file_name, const EfUpl
 	bool nulls[lengthof(args)] = {false};
 	const char *columns = "file_name, bytes, records, rejected, uploaded_by, uploaded_at, content";
 	const char *given = "$2, $3, $4, $5, $6, $7, $8";
-	char *replace = psprintf("UPDATE %s SET (upload_id, %s) = (DEFAULT, %s) WHERE kind OPERATOR(pg_catalog.=) $1 RETURNING upload_id",
+	char *replace = psprintf("UPDATE %s SET (upload_id, %s) = (DEFAULT, %s) WHERE kind OPERATOR(pg_catalog.=) $1 RETURNING upload_id::pg_catalog.int8",
 							 table_name(schema), columns, given);
 	char *insert = psprintf("INSERT INTO %s (kind, %s) VALUES ($1, %s) ON CONFLICT (kind) DO UPDATE SET"
-							" (upload_id, %s) = (excluded.upload_id, %s) RETURNING upload_id",
+							" (upload_id, %s) = (excluded.upload_id, %s) RETURNING upload_id::pg_catalog.int8",
 							table_name(schema), columns, given, columns, given);
 	Datum upload_id;
 	bool isnull;
@@ -250,7 +250,7 @@ append_kind(StringInfo kinds, EfKind kind)
 static void
 find_all(Oid schema, Pending *pending)
 {
-	char *sql = psprintf("SELECT upload_id, pg_catalog.octet_length(content), file_name FROM %s WHERE kind OPERATOR(pg_catalog.=) $1",
+	char *sql = psprintf("SELECT upload_id::pg_catalog.int8, pg_catalog.octet_length(content), file_name::pg_catalog.text FROM %s WHERE kind OPERATOR(pg_catalog.=) $1",
 						 table_name(schema));
 	Oid type = TEXTOID;
 	StringInfoData there;

@@ -131,6 +131,9 @@ failure($node, "SELECT eikon_run_etl('$root/bad')");
 query("SELECT eikon_run_etl('$root/first', dry_run => true)");
 $id = query("SELECT run_id FROM eikon_run_etl('$root/second')");
 is(heard(1), "${id}succeeded", 'a direct run is told of when it is committed, and nothing of what was not');
+query("BEGIN; SELECT eikon_try_etl('$root/bad'); ROLLBACK");
+$id = query("SELECT run_id FROM eikon_try_etl('$root/bad')");
+is(heard(1), "${id}failed", 'nor of a failure');
 $id = submit("'$root/second', skip_unchanged => true");
 outcome($id);
 heard(3);
@@ -171,14 +174,17 @@ my $runs = sub {
 	outcome(submit("'$root/bad'"));
 	query("SELECT eikon_run_etl('$root/second')");
 	failure($node, "SELECT eikon_run_etl('$root/bad')");
+	query("SELECT eikon_try_etl('$root/bad')");
 };
 my $counts = '3 compounds, 3 experiments loaded, 0 records rejected; rows:';
 my $failed = qq{WARNING ETL run N of "$root/bad" failed after T s: invalid input syntax for type bigint: "x"};
-my %log = ('none' => qr/\A\z/, 'failed' => qr/\A\Q$failed\E\z/, 'all' => qr{
+my $tried = $failed =~ s/^WARNING/LOG/r;
+my %log = ('none' => qr/\A\z/, 'failed' => qr/\A\Q$failed\E\n\Q$tried\E\z/, 'all' => qr{
 	\A LOG\ ETL\ run\ N\ of\ "\Q$root\E/first"\ succeeded:\ 3\ users,\ 2\ compounds,\ 3\ experiments\ loaded,\ 0\ records\ rejected;
 		\ rows:\ \d\ inserted,\ \d\ updated,\ \d\ deleted,\ \d\ unchanged;\ T\ s
 	\n\Q$failed\E
-	\nLOG\ ETL\ run\ N\ of\ "\Q$root\E/second"\ succeeded:\ 4\ users,.*;\ T\ s\z}x);
+	\nLOG\ ETL\ run\ N\ of\ "\Q$root\E/second"\ succeeded:\ 4\ users,.*;\ T\ s
+	\n\Q$tried\E\z}x);
 foreach my $choice ('none', 'failed', 'all')
 {
 	# of the role: sessions and workers have it at once
