@@ -6,7 +6,7 @@
 -- What PostgREST serves is the schema eikon_api, and nothing else. What that is made of
 -- is in eikon_web.
 --
--- Names that are not qualified are those of eikon_features: the search_path is eikon_web
+-- Names that are not qualified are those of eikon_features: the search_path is pg_catalog
 -- and its schema. Views and functions with a parsed body are bound to the objects of eikon_features here
 -- and now; all others name everything in full, since they run with other rights than
 -- their caller's.
@@ -18,6 +18,7 @@ $$eikon_features
 
 Per-user experiment features, derived from CSV files. Read `/features`; bring them up to date with `POST /rpc/run_etl`, or in the background with `POST /rpc/submit_etl`. The gateway's other paths (`/trigger-etl`, `/etl-results`, `/uploads/users` and more) are described in the second document of this page's list.$$;
 
+CREATE SCHEMA eikon_web;
 COMMENT ON SCHEMA eikon_web IS 'what the HTTP API in eikon_api is made of; not served';
 
 --

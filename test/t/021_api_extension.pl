@@ -1,0 +1,103 @@
+
+# What pg_regress can't show on a server that others use: the extension eikon_api, which
+# makes roles.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use EikonTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_server('api');
+my @roles = qw(authenticator eikon_anonymous eikon_etl eikon_operator eikon_reader);
+
+sub value { return $node->safe_psql('postgres', $_[0]) }
+
+my $list_roles = "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname ~ '^(eikon_|authenticator)'";
+
+value('CREATE EXTENSION eikon_api');
+is(value($list_roles), "@roles", 'it makes its roles');
+is(value("SELECT string_agg(rolname, ' ') FROM pg_roles WHERE rolname ~ '^(eikon_|authenticator)' AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)"),
+	'', 'none of them can do more than others');
+is(value("SELECT string_agg(rolname, ' ') FROM pg_roles WHERE rolname ~ '^(eikon_|authenticator)' AND rolcanlogin"),
+	'authenticator', 'one logs in');
+is(value("SELECT rolinherit FROM pg_roles WHERE rolname = 'authenticator'"), 'f', 'and has no rights by that');
+is(value("SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'authenticator'"), 't', 'nor a password');
+is(value("SELECT string_agg(format('%s=%s', rolname, setconfig[1]), ' ' ORDER BY rolname) FROM pg_db_role_setting JOIN pg_roles r ON r.oid = setrole"),
+	'eikon_anonymous=statement_timeout=60s eikon_operator=statement_timeout=5min eikon_reader=statement_timeout=60s',
+	'their statements end');
+
+is( value(
+		"SELECT string_agg(pg_describe_object(classid, objid, 0), ', ' ORDER BY 1)
+		FROM pg_depend
+		WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+			AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'eikon_api')
+			AND classid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass)
+			AND obj_description(objid, classid::regclass::name) IS NULL"),
+	'', 'each object has a comment');
+is( value(
+		"SELECT string_agg(format('%s.%s', attrelid::regclass, attname), ', ')
+		FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+		WHERE relnamespace = 'eikon_api'::regnamespace AND attnum > 0 AND col_description(attrelid, attnum) IS NULL"),
+	'', 'and each column');
+
+my $functions = "pg_proc WHERE pronamespace IN ('eikon_api'::regnamespace, 'eikon_web'::regnamespace)";
+is(value("SELECT string_agg(proname, ' ') FROM $functions AND has_function_privilege('public', oid, 'EXECUTE')"),
+	'', 'nobody may call a function unless told so');
+is(value("SELECT string_agg(proname, ' ') FROM $functions AND prosecdef AND proowner <> 'eikon_etl'::regrole"),
+	'', 'what runs as another than its caller runs as eikon_etl');
+is(value("SELECT string_agg(proname, ' ') FROM $functions AND prosqlbody IS NULL AND proconfig IS DISTINCT FROM '{\"search_path=pg_catalog, pg_temp\"}'"),
+	'', 'and names everything in full, or is bound to it');
+is( value(
+		"SELECT string_agg(format('%s %s', grantee, privilege_type), ', ')
+		FROM information_schema.table_privileges
+		WHERE table_schema = 'eikon_api' AND privilege_type <> 'SELECT' AND grantee <> 'postgres'"),
+	'eikon_operator DELETE', 'web roles only read, but for uploads');
+is( value("SELECT string_agg(DISTINCT table_name, ' ') FROM information_schema.table_privileges WHERE table_schema = 'public' AND grantee IN ('eikon_anonymous', 'eikon_reader', 'eikon_operator', 'authenticator')"),
+	'', 'and nothing outside of eikon_api');
+
+# --- Elsewhere, again, and gone
+
+value('DROP EXTENSION eikon_api');
+is(value("SELECT count(*) FROM pg_namespace WHERE nspname ~ '^eikon_'"), 0, 'it goes with its schemas');
+is(value($list_roles), "@roles", 'the roles stay');
+value('CREATE EXTENSION eikon_api');
+value('CREATE DATABASE second');
+$node->safe_psql('second', 'CREATE SCHEMA "Lab"; CREATE EXTENSION eikon_features SCHEMA "Lab"; CREATE EXTENSION eikon_api');
+is($node->safe_psql('second', "SELECT count(*) FROM eikon_api.features"), 0, 'it is made in a second database, where eikon_features is in another schema');
+write_source($node->basedir . '/source');
+configure($node, 'eikon_features.data_directory' => $node->basedir . '/source');
+$node->reload;
+is($node->safe_psql('second', "SET ROLE eikon_anonymous; SELECT eikon_api.etl() ->> 'message'"),
+	'ETL process completed successfully', 'and works there');
+is($node->safe_psql('second', 'SELECT count(*) FROM "Lab".features'), 3, 'on its tables');
+like(failure($node, "SET ROLE eikon_anonymous; SELECT * FROM features"), qr/permission denied/, 'which web roles do not see');
+value('DROP EXTENSION eikon_features CASCADE');
+is(value("SELECT count(*) FROM pg_namespace WHERE nspname ~ '^eikon_'"), 0, 'it goes with eikon_features');
+
+# --- What a dump carries
+
+$node->command_ok([ 'pg_dump', '-f', $node->basedir . '/dump.sql', $node->connstr('second') ], 'a database with it is dumped');
+value('CREATE DATABASE restored');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . '/dump.sql', $node->connstr('restored') ],
+	'and restored');
+is($node->safe_psql('restored', "SET ROLE eikon_reader; SELECT count(*) FROM eikon_api.features"), 3, 'with its rights');
+
+# --- Roles that are there already
+
+value("ALTER ROLE eikon_etl SUPERUSER");
+like(failure($node, 'CREATE EXTENSION eikon_api CASCADE'),
+	qr/^0LP01: role "eikon_etl" may read any file of the server\nHINT:  Callers of the HTTP API must not/, 'one that could do too much is refused');
+value("ALTER ROLE eikon_etl NOSUPERUSER; GRANT pg_read_server_files TO eikon_anonymous");
+like(failure($node, 'CREATE EXTENSION eikon_api CASCADE'),
+	qr/^0LP01: role "eikon_anonymous" may read/, 'as is one with that right');
+value("REVOKE pg_read_server_files FROM eikon_anonymous");
+value("ALTER ROLE authenticator PASSWORD 'secret'");
+value('CREATE EXTENSION eikon_api CASCADE');
+is(value("SELECT rolpassword IS NOT NULL FROM pg_authid WHERE rolname = 'authenticator'"), 't', 'authenticator is taken as it is');
+
+done_testing();
