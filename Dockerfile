@@ -16,9 +16,10 @@ RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         gcc libc6-dev libcsv-dev libxxhash-dev libzstd-dev make postgresql-server-dev-15 zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
-COPY Makefile eikon_features.control /build/
+COPY Makefile eikon_features.control eikon_api.control /build/
 COPY src /build/src
 COPY sql /build/sql
+COPY web/result.html /build/web/result.html
 RUN make -C /build -j "$(nproc)" with_llvm=no all \
  && make -C /build with_llvm=no install DESTDIR=/out
 
