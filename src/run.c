@@ -297,9 +297,17 @@ fill_error(EfLedger *ledger, const ErrorData *error)
 	EfLedgerSetText(ledger, "error_context", error->context);
 }
 
-/* Records that the run failed; returns the row in its context. */
+/* Whether it may be the rejects that could not be written, and now are cut off. */
+static bool
+damages_rejects(const ErrorData *error)
+{
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
+		   error->sqlerrcode == ERRCODE_IO_ERROR;
+}
+
+/* Records that the run failed, and ends its rejects; returns the row in its context. */
 static Datum
-record_failure(const Run *run, const ErrorData *error)
+record_failure(Run *run, const ErrorData *error)
 {
 	EfQueuedRun told = {.run_id = run->run_id, .source = unconstify(char *, run->source), .started = run->started};
 	EfLedger ledger = {0};
@@ -313,10 +321,13 @@ record_failure(const Run *run, const ErrorData *error)
 	fill_error(&ledger, error);
 	fill_direct(&ledger, run);
 	(void) EfLedgerInsert(run->schema, &ledger, "");
-
-	/* where a disk is full, it may be they that were cut off */
-	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_INSUFFICIENT_RESOURCES)
+	if (damages_rejects(error))
+		EfRejectsAbandon(run->rejects);
+	else
+	{
 		write_rejects(run->rejects, run->schema, run->run_id);
+		EfRejectsEnd(run->rejects);
+	}
 	log_failure(LOG_SERVER_ONLY, &told, "failed", error);
 	return EfLedgerRow(run->schema, &ledger, run->context);
 }
@@ -375,6 +386,7 @@ run_directly(Oid schema, const char *source, const EfOptions *options, bool keep
 		.context = CurrentMemoryContext,
 		.source = EfSourceName(source),
 	};
+	ErrorData *error = NULL;
 	Datum row;
 
 	EfStoreCheck(schema);
@@ -389,17 +401,15 @@ run_directly(Oid schema, const char *source, const EfOptions *options, bool keep
 	EfProgressBegin(get_relname_relid("features", schema), run.run_id, GetUserId());
 	run.rejects = EfRejectsBegin(false);
 	if (keep_failure)
-	{
-		ErrorData *error = try_run(&run, source, &row);
-
-		if (error != NULL)
-			row = record_failure(&run, error);
-	}
+		error = try_run(&run, source, &row);
 	else
 		row = do_run(&run, source);
+	if (error == NULL)
+		EfRejectsEnd(run.rejects);
+	else
+		row = record_failure(&run, error);
 	if (!options->dry_run)
 		EfRunningOver();
-	EfRejectsEnd(run.rejects);
 	EfQueryEnd();
 	return row;
 }

@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
+#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 
@@ -466,17 +467,22 @@ struct EfRejects
 	MemoryContext context; /* of one reject */
 	TupleDesc desc;
 	Tuplestorestate *rows;
+	ResourceOwner owner; /* of its files; NULL: the process */
 };
 
 EfRejects *
 EfRejectsBegin(bool keep)
 {
-	EfRejects *rejects = palloc(sizeof(EfRejects));
+	EfRejects *rejects = palloc0(sizeof(EfRejects));
+	ResourceOwner callers = CurrentResourceOwner;
 
 	rejects->context = AllocSetContextCreate(CurrentMemoryContext, "eikon_features reject",
 											 ALLOCSET_DEFAULT_SIZES);
 	rejects->desc = EfMakeDesc(rejects_columns, lengthof(rejects_columns));
+	if (!keep)
+		CurrentResourceOwner = rejects->owner = ResourceOwnerCreate(callers, "eikon_features rejects");
 	rejects->rows = tuplestore_begin_heap(false, keep, work_mem);
+	CurrentResourceOwner = callers;
 	return rejects;
 }
 
@@ -531,5 +537,18 @@ void
 EfRejectsEnd(EfRejects *rejects)
 {
 	tuplestore_end(rejects->rows);
+	if (rejects->owner != NULL)
+		ResourceOwnerDelete(rejects->owner);
+	MemoryContextDelete(rejects->context);
+}
+
+/* To end the tuplestore would be to write what is left of it. */
+void
+EfRejectsAbandon(EfRejects *rejects)
+{
+	ResourceOwnerRelease(rejects->owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
+	ResourceOwnerRelease(rejects->owner, RESOURCE_RELEASE_LOCKS, false, false);
+	ResourceOwnerRelease(rejects->owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
+	ResourceOwnerDelete(rejects->owner);
 	MemoryContextDelete(rejects->context);
 }

@@ -97,4 +97,7 @@ extern void EfRejectsAdd(void *rejects, const EfReject *reject); /* an EfRejectF
 extern void EfRejectsWrite(EfRejects *rejects, Oid schema, int64 run_id);
 extern void EfRejectsEnd(EfRejects *rejects);
 
+/* Ends it where it may be damaged: a disk was full, for instance. Not with keep. */
+extern void EfRejectsAbandon(EfRejects *rejects);
+
 #endif /* EF_STORE_H */

@@ -2,6 +2,8 @@
 # What pg_regress can't show: that an upload and a run over uploads keep to
 # bounded memory, read the same features as from a directory, and leave none of
 # the copies that they read, however they end.
+#
+# EIKON_SMALL_DISK names a directory on a file system of its own, of 24 MB or so.
 
 use strict;
 use warnings FATAL => 'all';
@@ -10,10 +12,15 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use EikonTest;
+use File::Path qw(remove_tree);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
+
+my $small_disk = $ENV{EIKON_SMALL_DISK} // '';
+BAIL_OUT('EIKON_SMALL_DISK must name a directory on a small file system of its own')
+  unless -d $small_disk && (stat($small_disk))[0] != (stat("$small_disk/.."))[0];
 
 my $node = new_server(
 	'uploads', conf => q{
@@ -163,6 +170,28 @@ is( $node->safe_psql('postgres', "SET temp_file_limit = '1MB'; SELECT status, er
 	'failed|53400|temporary file size exceeds temp_file_limit (1024kB)',
 	'too large for temp_file_limit');
 is(left_behind($node), '', 'the copies are gone');
+
+# To a user: so it is where the disk is full, be it of copies or of rejects.
+my $tablespace = "$small_disk/eikon.$$";
+END { remove_tree($tablespace) if defined $tablespace }
+
+mkdir($tablespace, 0700) or die "could not create directory $tablespace: $!";
+$node->safe_psql('postgres', "CREATE TABLESPACE small LOCATION '$tablespace'");
+my $try = "SET temp_tablespaces = 'small'; SELECT run_id, status, error_code, error_message, error_hint FROM eikon_try_etl";
+like( $node->safe_psql('postgres', "$try('uploads:')"),
+	qr/^\d+\|failed\|53100\|could not write to file "pg_tblspc.*": No space left on device\|Uploaded files are copied to temporary files/,
+	'no room for the copies');
+is(left_behind($node), '', 'they are gone');
+is(pending(), $pending, 'the uploads are still there');
+
+my $rejects = $node->basedir . '/rejects';
+write_source($rejects, users => [ map { 'x,' . 'x' x 500 . ',,' } 1 .. 100_000 ], user_experiments => []);
+my ($failed) = $node->safe_psql('postgres', "$try('$rejects', on_error => 'ignore')") =~ /^(\d+)\|failed\|53100\|/;
+like($failed // '', qr/^\d+$/, 'no room for the rejects');
+is( $node->safe_psql('postgres', "SELECT status, (SELECT count(*) FROM eikon_rejects e WHERE e.run_id = r.run_id) FROM eikon_runs r WHERE run_id = $failed"),
+	'failed|0', 'the failure is recorded, without them');
+is(left_behind($node), '', 'nothing is left');
+$node->safe_psql('postgres', 'DROP TABLESPACE small');
 
 # =============================================================================
 # In the background, with parallel workers, as a role without files of its own
