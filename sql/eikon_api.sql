@@ -61,12 +61,14 @@ ALTER ROLE eikon_operator SET statement_timeout = '5min';
 -- What is read
 --
 
-CREATE VIEW eikon_api.features AS SELECT * FROM features;
-CREATE VIEW eikon_api.compounds AS SELECT * FROM eikon_compounds;
-CREATE VIEW eikon_api.etl_results AS SELECT * FROM etl_results;
-CREATE VIEW eikon_api.derived_exp_data AS SELECT * FROM derived_exp_data;
-CREATE VIEW eikon_api.feature_derivation AS SELECT * FROM feature_derivation;
-CREATE VIEW eikon_api.rejects AS SELECT * FROM eikon_rejects;
+-- A view of more than one relation is not updatable, and so described as what it is: for
+-- reading.
+CREATE VIEW eikon_api.features AS SELECT t.* FROM features AS t, (SELECT) AS read_only;
+CREATE VIEW eikon_api.compounds AS SELECT t.* FROM eikon_compounds AS t, (SELECT) AS read_only;
+CREATE VIEW eikon_api.etl_results AS SELECT t.* FROM etl_results AS t, (SELECT) AS read_only;
+CREATE VIEW eikon_api.derived_exp_data AS SELECT t.* FROM derived_exp_data AS t, (SELECT) AS read_only;
+CREATE VIEW eikon_api.feature_derivation AS SELECT t.* FROM feature_derivation AS t, (SELECT) AS read_only;
+CREATE VIEW eikon_api.rejects AS SELECT t.* FROM eikon_rejects AS t, (SELECT) AS read_only;
 CREATE VIEW eikon_api.runs AS
 SELECT
 	run_id, status, background, source, options, requested_at, attempts, started_at, finished_at,
@@ -75,7 +77,7 @@ SELECT
 	experiments_rejected, unknown_compounds, rows_inserted, rows_updated, rows_deleted,
 	rows_unchanged, timings, notes, error_code, error_message, error_detail, error_hint,
 	error_context
-FROM eikon_runs;
+FROM eikon_runs, (SELECT) AS read_only;
 CREATE VIEW eikon_api.progress AS
 SELECT
 	run_id, source, phase, bytes_done, bytes_total, records, rejects, rows_done, rows_total,

@@ -45,6 +45,9 @@ is( value(
 		WHERE relnamespace = 'eikon_api'::regnamespace AND attnum > 0 AND col_description(attrelid, attnum) IS NULL"),
 	'', 'and each column');
 
+is(value("SELECT string_agg(table_name, ' ') FROM information_schema.tables WHERE table_schema = 'eikon_api' AND is_insertable_into = 'YES'"),
+	'uploads', 'and can only be read, but for what may be taken back');
+
 my $functions = "pg_proc WHERE pronamespace IN ('eikon_api'::regnamespace, 'eikon_web'::regnamespace)";
 is(value("SELECT string_agg(proname, ' ') FROM $functions AND has_function_privilege('public', oid, 'EXECUTE')"),
 	'', 'nobody may call a function unless told so');
