@@ -263,7 +263,6 @@ say_how_to_go_on() {
         "$state"/*) changed="make run, which copies data/ to it" ;;
     esac
     cat <<TEXT
-Open      http://127.0.0.1:$web_port/
 Connect   $psql -h $state -p $port -U postgres eikon
           (as $(id -un)${EIKON_ROOT:+ or root}), or from anywhere on this machine by TCP to
           127.0.0.1:$port, with the password in $state/password
@@ -271,6 +270,7 @@ Input     $input
           After a change: $changed
 Logs      $state/server.log, $state/http/
 Stop      $stop
+Open      http://127.0.0.1:$web_port/
 TEXT
 }
 

@@ -361,7 +361,8 @@ foreach my $case (
 	[ 'GET, POST', qw(/trigger-etl /trigger_etl /etl) ],
 	[ 'POST', qw(/experiments) ],
 	[ 'POST, PUT', qw(/uploads/users) ],
-	[ 'GET, HEAD', qw(/ /etl-results /check/table /check/feature_derivation /health) ])
+	[ 'GET, HEAD, DELETE', qw(/uploads) ],
+	[ 'GET, HEAD', qw(/ /features /runs /rejects /progress /etl_results /etl-results /check/table /check/feature_derivation /health) ])
 {
 	my ($allow, @paths) = @$case;
 
