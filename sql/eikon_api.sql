@@ -108,23 +108,23 @@ What the last run derived from the files. Filter, order and page with PostgREST'
 COMMENT ON VIEW eikon_api.compounds IS
 $$Compounds of the last run
 
-Names and structures for every id in `most_common_compound_ids`.$$;
+Names and structures for every id in `most_common_compound_ids`. For instance `/compounds?compound_id=in.(1,2)`.$$;
 COMMENT ON VIEW eikon_api.etl_results IS
 $$Features, one row per tied compound
 
-As `/etl-results`, with dates as dates.$$;
+As `/etl-results`, with dates as dates. For instance `/etl_results?user_id=eq.4`.$$;
 COMMENT ON VIEW eikon_api.etl_results_epoch IS
 $$What /etl-results serves
 
-As `/etl_results`, with dates in milliseconds since 1970.$$;
+As `/etl_results`, with dates in milliseconds since 1970. For instance `/etl-results?user_id=eq.4`.$$;
 COMMENT ON VIEW eikon_api.derived_exp_data IS
 $$Features in the shape of the table derived_exp_data
 
-Averages are rounded to two places.$$;
+Averages are rounded to two places. For instance `/derived_exp_data?total_exp_per_user=gte.2`.$$;
 COMMENT ON VIEW eikon_api.feature_derivation IS
 $$Features in the shape of the table feature_derivation
 
-Counts, sums and days since the signup.$$;
+Counts, sums and days since the signup. For instance `/feature_derivation?order=days_since_signup.desc&limit=10`.$$;
 COMMENT ON VIEW eikon_api.rejects IS
 $$Records that could not be taken, and why
 
@@ -132,15 +132,15 @@ Of runs with `on_error=ignore`, and of failed ones what they met. For instance `
 COMMENT ON VIEW eikon_api.runs IS
 $$Ledger of the runs
 
-The latest one: `/runs?order=run_id.desc&limit=1`.$$;
+Who, when, what and how it ended. For instance the latest one: `/runs?order=run_id.desc&limit=1`.$$;
 COMMENT ON VIEW eikon_api.progress IS
 $$Runs that are going on now
 
-Empty when none is.$$;
+Empty when none is. For instance `/progress?select=run_id,phase,estimated_left`.$$;
 COMMENT ON VIEW eikon_api.uploads IS
 $$Uploaded files that no run has used yet
 
-At most one of each kind. Put them there with `POST /uploads/{kind}`; take them back with `DELETE /uploads?kind=eq.users`.$$;
+At most one of each kind. Put them there with `POST /uploads/{kind}`; take them back with, for instance, `DELETE /uploads?kind=eq.users`.$$;
 COMMENT ON FUNCTION eikon_api.days_since_signup IS 'Days from the user''s signup to today';
 
 -- What is known of a column is said once, in eikon_features; an example is added.
