@@ -869,7 +869,8 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	is_default boolean := rtrim(path_to_data, '/') IN ('', '.', rtrim(current_setting('eikon_features.data_directory', true), '/'));
+	is_default boolean := path_to_data = '' OR rtrim(path_to_data, '/') IN ('.',
+		coalesce(nullif(rtrim(current_setting('eikon_features.data_directory', true), '/'), ''), '.'));
 	outcome eikon_web.outcome;
 	problem json;
 BEGIN
