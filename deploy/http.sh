@@ -91,11 +91,21 @@ write_gateway_conf() {
         -e "s,^\(\troot \)[^;]*\(.*#run\)$,\1$state/web\2," "$source/deploy/gateway.conf" >"$http/gateway.conf"
 }
 
+# PostgREST takes any text, and a short one can be guessed. A key in JSON begins so.
+require_long() {
+    case $2 in
+        '{'*) ;;
+        *) [ ${#2} -ge 32 ] || die "$1 must be 32 characters or more, a JSON Web Key, or a set of them" ;;
+    esac
+}
+
 jwt_secret() {
     if [ -n "${EIKON_JWT_SECRET_FILE:-}" ]; then
         [ -r "$EIKON_JWT_SECRET_FILE" ] || die "$(id -un) cannot read EIKON_JWT_SECRET_FILE: $EIKON_JWT_SECRET_FILE"
+        require_long 'what is in EIKON_JWT_SECRET_FILE' "$(cat "$EIKON_JWT_SECRET_FILE")"
         say "@$EIKON_JWT_SECRET_FILE"
     elif [ -n "${EIKON_JWT_SECRET:-}" ]; then
+        require_long EIKON_JWT_SECRET "$EIKON_JWT_SECRET"
         say "$EIKON_JWT_SECRET"
     else
         [ -s "$state/jwt.jwk" ] || jose jwk gen -i '{"alg":"HS256"}' -o "$state/jwt.jwk"
