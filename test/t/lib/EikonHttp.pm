@@ -123,13 +123,13 @@ sub pid
 	return (split(/\s/, slurp_file("$self->{state}/http/$name.pid")))[0];
 }
 
-# A token for a role, by jose; expires is in seconds from now, key a file, header a
+# A token for a role (undef: for none), by jose; expires is in seconds from now, key a file, header a
 # JSON object and claims more claims.
 sub token
 {
 	my ($self, $role, %params) = @_;
 	my $key = $params{key} // "$self->{state}/jwt.jwk";
-	my $claims = encode_json({ role => $role, exp => time() + ($params{expires} // 3600), %{ $params{claims} // {} } });
+	my $claims = encode_json({ defined $role ? (role => $role) : (), exp => time() + ($params{expires} // 3600), %{ $params{claims} // {} } });
 	my $token = '';
 
 	run([ 'jose', 'jws', 'sig', '-I-', '-k', $key, '-c', '-s', $params{header} // '{"protected":{"alg":"HS256"}}' ],
