@@ -86,7 +86,7 @@ copy_pages() {
 
 # gateway.conf with our places in its lines that end in #run.
 write_gateway_conf() {
-    sed -e "s,^\(\tserver \)unix:[^;]*\(.*#run\)$,\1unix:$state/postgrest.sock\2," \
+    sed -e "s,^\(\tserver \)unix:[^; ]*\(.*#run\)$,\1unix:$state/postgrest.sock\2," \
         -e "s,^\(\tlisten \)[^;]*\(.*#run\)$,\1127.0.0.1:$port\2," \
         -e "s,^\(\troot \)[^;]*\(.*#run\)$,\1$state/web\2," "$source/deploy/gateway.conf" >"$http/gateway.conf"
 }
