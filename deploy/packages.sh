@@ -69,6 +69,7 @@ need_nginx() {
 need_for_run() {
     need_command curl -- curl
     need_command jose -- jose
+    need_command jq -- jq
     need_command node -- nodejs
     need_command npm -- npm
     need_nginx
