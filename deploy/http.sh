@@ -8,7 +8,7 @@
 #	web	the pages			jwt.jwk	the key of tokens, unless the caller has one
 #	npm	what npm fetched			postgrest.sock	where the gateway reaches PostgREST
 #
-#	EIKON_ANONYMOUS		no: nobody gets in without a token
+#	EIKON_ANONYMOUS		no: nobody gets in without a token; yes. It is remembered
 #	EIKON_JWT_SECRET	the key: 32 characters or more, a JSON Web Key, or a set of them
 #	EIKON_JWT_SECRET_FILE	the file it is in
 #	PGRST_...		PostgREST's own settings, which count more than postgrest.conf
@@ -40,7 +40,23 @@ stop_one() {
 stop() {
     stop_one nginx
     stop_one postgrest
-    rm -f "$state/postgrest.sock"
+    rm -f "$state/postgrest.sock" "$state/url"
+}
+
+# Not known to those who need not know it: it is PostgREST's alone.
+keep_secret() {
+    secret=$(jwt_secret)
+    [ "$secret" = "@$state/jwt.jwk" ] || rm -f "$state/jwt.jwk"
+    unset EIKON_JWT_SECRET EIKON_JWT_SECRET_FILE
+}
+
+choose_anonymous() {
+    local choice=${EIKON_ANONYMOUS:-$(cat "$state/anonymous" 2>/dev/null)}
+    case ${choice:=yes} in
+        yes | no) say "$choice" >"$state/anonymous" ;;
+        *) die "EIKON_ANONYMOUS is yes or no, not \"$choice\"" ;;
+    esac
+    anonymous=$choice
 }
 
 # PostgREST, unless the machine has one, and the page of the API's description.
@@ -48,7 +64,6 @@ fetch() {
     local stamp
     stamp=$(sha256sum <"$source/deploy/package-lock.json")
     [ "$(cat "$state/npm/stamp" 2>/dev/null)" != "$stamp" ] || return 0
-    command -v npm >/dev/null || die "$(id -un) finds no npm in PATH"
     say 'Fetching PostgREST and Swagger UI'
     rm -rf "$state/npm"
     mkdir "$state/npm"
@@ -58,7 +73,7 @@ fetch() {
         export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}
     (cd "$state/npm" && npm_config_cache=$state/npm/cache npm_config_update_notifier=false \
         npm ci --ignore-scripts >"$http/npm.log" 2>&1) ||
-        { tail -n 20 "$http/npm.log"; die 'npm could not fetch them'; }
+        { tail -n 20 "$http/npm.log"; return 1; }
     rm -rf "$state/npm/cache"
     say "$stamp" >"$state/npm/stamp"
 }
@@ -79,6 +94,7 @@ copy_pages() {
     local swagger=$state/npm/node_modules/swagger-ui-dist file
     rm -rf "$state/web"
     cp -R "$source/web" "$state/web"
+    [ -d "$swagger" ] || return 0
     for file in swagger-ui.css swagger-ui-bundle.js swagger-ui-standalone-preset.js favicon-32x32.png; do
         cp "$swagger/$file" "$state/web/docs/"
     done
@@ -91,21 +107,21 @@ write_gateway_conf() {
         -e "s,^\(\troot \)[^;]*\(.*#run\)$,\1$state/web\2," "$source/deploy/gateway.conf" >"$http/gateway.conf"
 }
 
-# PostgREST takes any text, and a short one can be guessed. A key in JSON begins so.
-require_long() {
+# PostgREST takes any text, and a short one can be guessed. Of "@" it would read a file.
+require_key() {
     case $2 in
-        '{'*) ;;
-        *) [ ${#2} -ge 32 ] || die "$1 must be 32 characters or more, a JSON Web Key, or a set of them" ;;
+        @*) die "$1 must not begin with @" ;;
     esac
+    [ ${#2} -ge 32 ] || die "$1 must be 32 characters or more, a JSON Web Key, or a set of them"
 }
 
 jwt_secret() {
     if [ -n "${EIKON_JWT_SECRET_FILE:-}" ]; then
         [ -r "$EIKON_JWT_SECRET_FILE" ] || die "$(id -un) cannot read EIKON_JWT_SECRET_FILE: $EIKON_JWT_SECRET_FILE"
-        require_long 'what is in EIKON_JWT_SECRET_FILE' "$(cat "$EIKON_JWT_SECRET_FILE")"
+        require_key 'what is in EIKON_JWT_SECRET_FILE' "$(cat "$EIKON_JWT_SECRET_FILE")"
         say "@$EIKON_JWT_SECRET_FILE"
     elif [ -n "${EIKON_JWT_SECRET:-}" ]; then
-        require_long EIKON_JWT_SECRET "$EIKON_JWT_SECRET"
+        require_key EIKON_JWT_SECRET "$EIKON_JWT_SECRET"
         say "$EIKON_JWT_SECRET"
     else
         [ -s "$state/jwt.jwk" ] || jose jwk gen -i '{"alg":"HS256"}' -o "$state/jwt.jwk"
@@ -119,12 +135,11 @@ status_of_postgrest() {
 }
 
 start_postgrest() {
-    local program secret db_port tries=300
+    local program db_port tries=300
     program=$(find_postgrest)
-    secret=$(jwt_secret)
     db_port=$(sed -n 's/^port = //p' "$state/server.conf")
     cp "$source/deploy/postgrest.conf" "$http/postgrest.conf"
-    [ "${EIKON_ANONYMOUS:-yes}" != no ] || sed -i '/^db-anon-role/d' "$http/postgrest.conf"
+    [ "$anonymous" != no ] || sed -i '/^db-anon-role/d' "$http/postgrest.conf"
     (
         cd "$http"
         export PGRST_DB_URI=${PGRST_DB_URI:-"postgresql://authenticator@/eikon?host=$state&port=$db_port"}
@@ -155,8 +170,12 @@ start_gateway() {
 start() {
     port=$3
     mkdir -p "$http/tmp"
+    # what can go wrong, before what runs is stopped
+    choose_anonymous
+    keep_secret
+    fetch || command -v postgrest >/dev/null ||
+        die 'npm could not fetch them; a postgrest in PATH would be used without'
     stop
-    fetch
     copy_pages
     start_postgrest
     start_gateway

@@ -45,10 +45,12 @@ make_state_dir() {
 copy_to() {
     local dir=$1
     shift
-    as_server_user rm -rf "$dir"
-    as_server_user mkdir "$dir"
+    as_server_user rm -rf "$dir.new"
+    as_server_user mkdir "$dir.new"
     tar -C "$checkout" --exclude='*.o' --exclude='*.bc' --exclude='*.so' -cf - "$@" |
-        as_server_user tar -C "$dir" -xf -
+        as_server_user tar -C "$dir.new" -xf -
+    as_server_user rm -rf "$dir"
+    as_server_user mv "$dir.new" "$dir"
 }
 
 server_can_read() {
@@ -80,6 +82,7 @@ main() {
         input=$state/input/data
     fi
     [ "$(id -u)" != 0 ] || export EIKON_ROOT=yes
+    [ -z "${EIKON_JWT_SECRET_FILE:-}" ] || EIKON_JWT_SECRET_FILE=$(realpath -ms "$EIKON_JWT_SECRET_FILE")
     as_server_user bash "$state/source/deploy/start.sh" "$state" "$input"
 }
 

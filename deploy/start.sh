@@ -187,7 +187,8 @@ start_server() {
     mv "$state/server.conf.new" "$state/server.conf"
     [ ! -f "$state/server.log" ] || mv "$state/server.log" "$state/server.log.1"
     # The server must not keep the lock.
-    "$bin/pg_ctl" start -s -w -t 60 -D "$db" -l "$state/server.log" 9<&- ||
+    # Neither must it keep the key of tokens.
+    env -u EIKON_JWT_SECRET -u EIKON_JWT_SECRET_FILE "$bin/pg_ctl" start -s -w -t 60 -D "$db" -l "$state/server.log" 9<&- ||
         fail_with_log "$state/server.log" 'PostgreSQL did not start'
 }
 
@@ -281,8 +282,8 @@ main() {
     start_server
     create_database
     create_extensions
-    start_http
     show_features || failed=yes
+    start_http
     say_how_to_go_on
     [ $failed = no ] || die 'the features could not be derived: see the error above, mend the files and run make run again'
 }

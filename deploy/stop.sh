@@ -14,7 +14,8 @@ main() {
     state_dir_is_private "$state" || die "$state is not a directory of mode 700 owned by $(server_user)"
     state=$(realpath "$state")
     lock_state_dir "$state"
-    [ ! -d "$state/http" ] || as_server_user bash "$state/source/deploy/http.sh" stop "$state"
+    [ ! -d "$state/http" ] || as_server_user bash "$state/source/deploy/http.sh" stop "$state" ||
+        say 'PostgREST and the gateway could not be stopped'
     postmaster_pid "$state/db" >/dev/null || { say 'Not running'; return; }
     as_server_user "$state/bin/pg_ctl" stop -s -w -t 60 -m fast -D "$state/db" ||
         die "the server did not stop; see $state/server.log"

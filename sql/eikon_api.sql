@@ -35,10 +35,15 @@ COMMENT ON SCHEMA eikon_web IS 'what the HTTP API in eikon_api is made of; not s
 DO $$
 DECLARE
 	role text;
+	timeout text;
 BEGIN
-	FOREACH role IN ARRAY '{eikon_anonymous,eikon_reader,eikon_operator,eikon_etl}'::text[] LOOP
+	-- A client that goes away does not end its query; the timeout does. PostgREST applies it.
+	FOR role, timeout IN VALUES ('eikon_anonymous', '60s'), ('eikon_reader', '60s'), ('eikon_operator', '5min'), ('eikon_etl', NULL) LOOP
 		IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN
 			EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', role);
+			IF timeout IS NOT NULL THEN
+				EXECUTE pg_catalog.format('ALTER ROLE %I SET statement_timeout = %L', role, timeout);
+			END IF;
 		ELSIF pg_catalog.pg_has_role(role, 'pg_read_server_files', 'MEMBER') THEN
 			RAISE EXCEPTION 'role "%" may read any file of the server', role
 				USING ERRCODE = 'invalid_grant_operation',
@@ -47,15 +52,19 @@ BEGIN
 	END LOOP;
 	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'authenticator') THEN
 		CREATE ROLE authenticator LOGIN NOINHERIT;
+	ELSIF EXISTS (
+		SELECT FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) AS setting
+		WHERE s.setrole = 'authenticator'::pg_catalog.regrole AND setting LIKE 'pgrst.%'
+			AND s.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
+	) THEN
+		RAISE EXCEPTION 'role "authenticator" has settings of another PostgREST'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = 'They count more than postgrest.conf: what is served, and who nobody is.',
+				HINT = 'Keep them to its database: ALTER ROLE authenticator IN DATABASE ... SET, and RESET them without.';
 	END IF;
 END
 $$;
 GRANT eikon_anonymous, eikon_reader, eikon_operator TO authenticator;
-
--- A client that goes away does not end its query; these do. PostgREST applies them.
-ALTER ROLE eikon_anonymous SET statement_timeout = '60s';
-ALTER ROLE eikon_reader SET statement_timeout = '60s';
-ALTER ROLE eikon_operator SET statement_timeout = '5min';
 
 --
 -- What is read
@@ -258,7 +267,7 @@ RETURN CASE
 	WHEN code = '42501' THEN 403										-- insufficient privilege
 	WHEN code IN ('58P01', '42809', '42602') THEN 404					-- no such file, or a link, or no name
 	WHEN code = '42704' THEN 404										-- no such run
-	WHEN code IN ('55P03', '55000', '55006', '57P03', '40001') THEN 409	-- another run, not yet, in use
+	WHEN code IN ('55P03', '55000', '55006', '57P03', '40001', '40P01') THEN 409	-- another run, not yet, in use
 	WHEN code IN ('22023', '22004') THEN 400							-- an option's value
 	WHEN code ~ '^(2[23]|54)' OR code IN ('42703', '42701', 'XX001') THEN 422	-- what is in the files
 	WHEN code = '25006' AND pg_catalog.pg_is_in_recovery() THEN 503		-- a standby
@@ -301,7 +310,7 @@ DECLARE
 	run_id bigint := outcome.run -> 'run_id';
 BEGIN
 	PERFORM eikon_web.respond(outcome.status,
-		VARIADIC CASE WHEN outcome.status = 409 THEN '{Retry-After: 1}' ELSE '{}' END::text[]);
+		VARIADIC CASE WHEN outcome.code = '55P03' THEN '{Retry-After: 1}' ELSE '{}' END::text[]);
 	IF run_id IS NULL THEN
 		RETURN (SELECT row_to_json(b) FROM (SELECT outcome.code, outcome.message, outcome.details, outcome.hint) AS b);
 	END IF;
@@ -416,6 +425,14 @@ END
 $$;
 COMMENT ON FUNCTION eikon_web.meant IS 'the options of the run that a request asks for';
 
+-- A statement that is cancelled and one that takes too long end with the same SQLSTATE.
+CREATE FUNCTION eikon_web.is_over_time()
+RETURNS boolean
+LANGUAGE sql VOLATILE
+RETURN pg_catalog.current_setting('statement_timeout')::pg_catalog.interval BETWEEN '1 ms'
+	AND pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp();
+COMMENT ON FUNCTION eikon_web.is_over_time IS 'whether the statement''s time is over';
+
 -- Runs, and tells how it ended, whatever went wrong.
 CREATE FUNCTION eikon_web.attempt(options jsonb DEFAULT '{}')
 RETURNS eikon_web.outcome
@@ -446,6 +463,9 @@ BEGIN
 			GET STACKED DIAGNOSTICS outcome.code = RETURNED_SQLSTATE, outcome.message = MESSAGE_TEXT,
 				outcome.details = PG_EXCEPTION_DETAIL, outcome.hint = PG_EXCEPTION_HINT, place = PG_EXCEPTION_CONTEXT;
 			outcome := eikon_web.caught(outcome.code, outcome.message, outcome.details, outcome.hint, place);
+			IF outcome.code = '57014' AND NOT eikon_web.is_over_time() THEN
+				outcome := (409, '57014', 'the run was cancelled', NULL, NULL, NULL)::eikon_web.outcome;
+			END IF;
 	END;
 	RETURN outcome;
 END
@@ -474,7 +494,7 @@ BEGIN
 		outcome.status := 202;
 		outcome.run := jsonb_build_object('run_id', run_id, 'status', 'queued');
 	EXCEPTION
-		WHEN OTHERS THEN
+		WHEN query_canceled OR OTHERS THEN
 			GET STACKED DIAGNOSTICS outcome.code = RETURNED_SQLSTATE, outcome.message = MESSAGE_TEXT,
 				outcome.details = PG_EXCEPTION_DETAIL, outcome.hint = PG_EXCEPTION_HINT;
 			outcome := eikon_web.caught(outcome.code, outcome.message, outcome.details, outcome.hint, NULL);
@@ -587,7 +607,7 @@ BEGIN
 	PERFORM eikon_web.cancel_etl(run_id);
 	RETURN (SELECT row_to_json(b) FROM (SELECT run_id, 'the run is withdrawn, or told to stop' AS message) AS b);
 EXCEPTION
-	WHEN OTHERS THEN
+	WHEN query_canceled OR OTHERS THEN
 		GET STACKED DIAGNOSTICS outcome.code = RETURNED_SQLSTATE, outcome.message = MESSAGE_TEXT,
 			outcome.details = PG_EXCEPTION_DETAIL, outcome.hint = PG_EXCEPTION_HINT;
 		RETURN eikon_web.problem(eikon_web.caught(outcome.code, outcome.message, outcome.details, outcome.hint, NULL));
@@ -652,11 +672,11 @@ BEGIN
 	END IF;
 	PERFORM eikon_web.respond(422);
 	RETURN (SELECT row_to_json(b) FROM (SELECT '22P04' AS code,
-		format('%s of %s records can''t be taken', upload ->> 'rejected', upload ->> 'records') AS message,
+		format('%s of %s records of %s can''t be taken', upload ->> 'rejected', upload ->> 'records', coalesce(name, 'the file')) AS message,
 		'Nothing was stored.' AS details, 'Correct them, or leave them out with ?on_error=ignore.' AS hint,
 		upload -> 'rejects' AS rejects) AS b);
 EXCEPTION
-	WHEN OTHERS THEN
+	WHEN query_canceled OR OTHERS THEN
 		GET STACKED DIAGNOSTICS outcome.code = RETURNED_SQLSTATE, outcome.message = MESSAGE_TEXT,
 			outcome.details = PG_EXCEPTION_DETAIL, outcome.hint = PG_EXCEPTION_HINT, place = PG_EXCEPTION_CONTEXT;
 		outcome := eikon_web.caught(outcome.code, outcome.message, outcome.details, outcome.hint, place);
@@ -784,7 +804,7 @@ BEGIN
 	ELSIF outcome.code = '55P03' THEN
 		PERFORM eikon_web.respond(400, 'Retry-After: 1');
 		RETURN '{"message":"Trigger the API frequently, please try again later."}';
-	ELSIF outcome.code IN ('25006', '57P03') THEN
+	ELSIF outcome.code = '25006' AND pg_is_in_recovery() THEN
 		PERFORM eikon_web.respond(400, 'Retry-After: 5');
 		RETURN '{"message":"Dag is loading, please try again later."}';
 	END IF;
@@ -928,6 +948,39 @@ For example `{"message": "Feature Derivation inserted"}`, or 500 while `features
 -- Rights
 --
 
+-- Those on objects of eikon_features. What a script grants on objects of another extension
+-- is taken for part of that, with all that was granted on them before: pg_dump would leave
+-- it out. So pg_init_privs, which says so, is put back to what it was.
+DO $$
+DECLARE
+	before pg_catalog.pg_init_privs[] := ARRAY(SELECT p FROM pg_catalog.pg_init_privs AS p);
+BEGIN
+	-- C functions name the tables, so their schema must be open to them.
+	EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %s TO eikon_etl',
+		(SELECT extnamespace::pg_catalog.regnamespace FROM pg_catalog.pg_extension WHERE extname = 'eikon_features'));
+	GRANT SELECT, INSERT, UPDATE, DELETE ON features, eikon_compounds, eikon_uploads TO eikon_etl;
+	GRANT SELECT ON eikon_runs, eikon_rejects, etl_results TO eikon_etl;
+	GRANT EXECUTE ON FUNCTION eikon_run_etl, eikon_try_etl, eikon_submit_etl, eikon_cancel_etl, eikon_upload,
+		eikon_health, eikon_running TO eikon_etl;
+	GRANT EXECUTE ON FUNCTION eikon_running TO eikon_anonymous, eikon_reader, eikon_operator;
+
+	DELETE FROM pg_catalog.pg_init_privs AS p
+	WHERE NOT EXISTS (SELECT FROM pg_catalog.unnest(before) AS b WHERE (b.objoid, b.classoid, b.objsubid) = (p.objoid, p.classoid, p.objsubid));
+	UPDATE pg_catalog.pg_init_privs AS p
+	SET initprivs = b.initprivs
+	FROM pg_catalog.unnest(before) AS b
+	WHERE (b.objoid, b.classoid, b.objsubid) = (p.objoid, p.classoid, p.objsubid)
+		AND b.initprivs::text <> p.initprivs::text;
+
+	-- so does PostgreSQL 17, of the roles that are named there
+	DELETE FROM pg_catalog.pg_shdepend
+	WHERE deptype = 'i' AND refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+		AND dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+		AND refobjid IN ('eikon_etl'::pg_catalog.regrole, 'eikon_anonymous'::pg_catalog.regrole,
+			'eikon_reader'::pg_catalog.regrole, 'eikon_operator'::pg_catalog.regrole);
+END
+$$;
+
 DO $$
 DECLARE
 	routine pg_catalog.regprocedure;
@@ -947,22 +1000,14 @@ BEGIN
 	LOOP
 		EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO eikon_etl', routine);
 	END LOOP;
-
-	-- C functions name the tables, so their schema must be open to them.
-	EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %s TO eikon_etl',
-		(SELECT extnamespace::pg_catalog.regnamespace FROM pg_catalog.pg_extension WHERE extname = 'eikon_features'));
 END
 $$;
 GRANT USAGE ON SCHEMA eikon_web TO eikon_etl;
-GRANT SELECT, INSERT, UPDATE, DELETE ON features, eikon_compounds, eikon_uploads TO eikon_etl;
-GRANT SELECT ON eikon_runs, eikon_rejects, etl_results TO eikon_etl;
-GRANT EXECUTE ON FUNCTION eikon_run_etl, eikon_try_etl, eikon_submit_etl, eikon_cancel_etl, eikon_upload,
-	eikon_health, eikon_running TO eikon_etl;
 
 GRANT USAGE ON SCHEMA eikon_api TO eikon_anonymous, eikon_reader, eikon_operator;
 GRANT SELECT ON ALL TABLES IN SCHEMA eikon_api TO eikon_anonymous, eikon_reader, eikon_operator;
 GRANT EXECUTE ON FUNCTION eikon_api.days_since_signup, eikon_api.health, eikon_api.check_table,
-	eikon_api.check_feature_derivation, eikon_running TO eikon_anonymous, eikon_reader, eikon_operator;
+	eikon_api.check_feature_derivation TO eikon_anonymous, eikon_reader, eikon_operator;
 GRANT EXECUTE ON FUNCTION eikon_api.run_etl, eikon_api.submit_etl, eikon_api.trigger_etl,
 	eikon_api.trigger_etl_page, eikon_api.trigger_etl_and_wait, eikon_api.etl, eikon_api.experiments
 	TO eikon_anonymous, eikon_operator;

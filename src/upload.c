@@ -41,12 +41,13 @@ EfUploadInit(void)
 {
 	/*
 	 * Lower it where strangers may upload: a file is held in memory while it is checked,
-	 * and about twice while it is stored. Raise it where memory is to spare.
+	 * and about twice while it is stored. Raise it where memory is to spare; pg_dump, which
+	 * writes two characters for a byte, takes no more than the maximum.
 	 */
 	DefineCustomIntVariable("eikon_features.max_upload_size",
 							"Largest file that eikon_upload() takes, as it is sent.",
 							"Compressed files may be larger when they are decompressed, up to eikon_features.max_decompressed_size.",
-							&max_upload_size, 256 * 1024, 1, 1023 * 1024,
+							&max_upload_size, 256 * 1024, 1, 500 * 1024,
 							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 

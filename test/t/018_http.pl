@@ -324,7 +324,7 @@ is(value('SELECT count(*) FROM features'), 2, 'their features');
 write_file("$tmp/broken.csv", "user_id,name,email,signup_date\n1,Ann,,2024-13-01\nx,Ben,,\n3,Cat,,\n");
 $reply = upload('users', '-T', "$tmp/broken.csv");
 is_problem($reply, 422, '22P04', 'a broken file');
-is($reply->{json}{message}, "2 of 3 records can't be taken", 'how much of it');
+is($reply->{json}{message}, "2 of 3 records of the file can't be taken", 'how much of it');
 is_deeply([ map { "$_->{line} $_->{column_name} $_->{value}" } @{ $reply->{json}{rejects} } ],
 	[ '2 signup_date 2024-13-01', '3 user_id x' ], 'each with line and column');
 is($stack->curl('/uploads', as => $operator)->{body}, '[]', 'nothing is stored');

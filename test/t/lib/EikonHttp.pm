@@ -26,7 +26,7 @@ sub start
 	my $node = $self->{node} = PostgreSQL::Test::Cluster->new($name);
 
 	$node->init;
-	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'eikon_features'");
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'eikon_features'\nlog_parameter_max_length = 200");
 	$node->append_conf('postgresql.conf', "eikon_features.data_directory = '$params{source}'")
 	  if defined $params{source};
 	$node->append_conf('postgresql.conf', $params{conf}) if defined $params{conf};
@@ -91,6 +91,15 @@ sub start_http
 
 	%{ $self->{environment} } = (%{ $self->{environment} }, %environment);
 	$self->_http_sh('start', $self->{state}, $self->{port});
+	return;
+}
+
+# What was given with start_http counts no longer.
+sub start_http_without
+{
+	my ($self, @names) = @_;
+
+	delete @{ $self->{environment} }{@names};
 	return;
 }
 
