@@ -90,6 +90,29 @@ $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $node->ba
 	'and restored');
 is($node->safe_psql('restored', "SET ROLE eikon_reader; SELECT count(*) FROM eikon_api.features"), 3, 'with its rights');
 
+# What was granted before, and what it grants itself, is in a dump as well.
+my $list_rights = q{
+	SELECT string_agg(r::text, ' ' ORDER BY r::text)
+	FROM (
+		SELECT nspname || unnest(nspacl)::text FROM pg_namespace WHERE nspname ~ '^(f|eikon)'
+		UNION ALL
+		SELECT oid::regclass || unnest(relacl)::text FROM pg_class WHERE relnamespace::regnamespace::text ~ '^(f|eikon)'
+		UNION ALL
+		SELECT oid::regprocedure || unnest(proacl)::text FROM pg_proc WHERE pronamespace::regnamespace::text ~ '^(f|eikon)'
+	) AS r (r)};
+value('CREATE ROLE alice');
+value('CREATE DATABASE granted');
+$node->safe_psql('granted', 'CREATE SCHEMA f; CREATE EXTENSION eikon_features SCHEMA f;
+	GRANT USAGE ON SCHEMA f TO alice; GRANT SELECT ON f.features TO alice; GRANT EXECUTE ON FUNCTION f.eikon_health TO alice;
+	CREATE EXTENSION eikon_api');
+my $rights = $node->safe_psql('granted', $list_rights);
+$node->command_ok([ 'pg_dump', '-f', $node->basedir . '/granted.sql', $node->connstr('granted') ], 'rights granted before are dumped');
+value('CREATE DATABASE granted_again');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . '/granted.sql', $node->connstr('granted_again') ], 'and restored');
+is($node->safe_psql('granted_again', "SELECT has_schema_privilege('alice', 'f', 'USAGE') AND has_table_privilege('alice', 'f.features', 'SELECT') AND has_function_privilege('alice', 'f.eikon_health()', 'EXECUTE')"),
+	't', 'as they were');
+is($node->safe_psql('granted_again', $list_rights), $rights, 'and so are all others');
+
 # --- Roles that are there already
 
 value("ALTER ROLE eikon_etl SUPERUSER");
@@ -100,7 +123,14 @@ like(failure($node, 'CREATE EXTENSION eikon_api CASCADE'),
 	qr/^0LP01: role "eikon_anonymous" may read/, 'as is one with that right');
 value("REVOKE pg_read_server_files FROM eikon_anonymous");
 value("ALTER ROLE authenticator PASSWORD 'secret'");
+value("ALTER ROLE eikon_operator SET statement_timeout = '1h'");
+value("ALTER ROLE authenticator SET pgrst.db_schemas = 'public'");
+like(failure($node, 'CREATE EXTENSION eikon_api CASCADE'),
+	qr/^55000: role "authenticator" has settings of another PostgREST\nDETAIL:  .*\nHINT:  /, 'settings that would count more than postgrest.conf are refused');
+value("ALTER ROLE authenticator RESET pgrst.db_schemas; ALTER ROLE authenticator IN DATABASE second SET pgrst.db_schemas = 'public'");
 value('CREATE EXTENSION eikon_api CASCADE');
 is(value("SELECT rolpassword IS NOT NULL FROM pg_authid WHERE rolname = 'authenticator'"), 't', 'authenticator is taken as it is');
+
+is(value("SELECT setconfig[1] FROM pg_db_role_setting WHERE setrole = 'eikon_operator'::regrole"), 'statement_timeout=1h', 'and so are timeouts');
 
 done_testing();
