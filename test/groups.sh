@@ -41,6 +41,10 @@ run() {
 
 stop_servers() {
     local file data pid tries
+    # those of tests that were cut off
+    find "$work" -path '*/http/nginx.conf' 2>/dev/null | while IFS= read -r file; do
+        bash "$tree/deploy/http.sh" stop "$(dirname "$(dirname "$file")")"
+    done
     find "$work" -name postmaster.pid 2>/dev/null | while IFS= read -r file; do
         data=$(dirname "$file")
         pid=$(postmaster_pid "$data") || continue
