@@ -954,6 +954,7 @@ For example `{"message": "Feature Derivation inserted"}`, or 500 while `features
 DO $$
 DECLARE
 	before pg_catalog.pg_init_privs[] := ARRAY(SELECT p FROM pg_catalog.pg_init_privs AS p);
+	roles_before pg_catalog.pg_shdepend[] := ARRAY(SELECT d FROM pg_catalog.pg_shdepend AS d WHERE deptype = 'i');
 BEGIN
 	-- C functions name the tables, so their schema must be open to them.
 	EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %s TO eikon_etl',
@@ -973,11 +974,8 @@ BEGIN
 		AND b.initprivs::text <> p.initprivs::text;
 
 	-- so does PostgreSQL 17, of the roles that are named there
-	DELETE FROM pg_catalog.pg_shdepend
-	WHERE deptype = 'i' AND refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
-		AND dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-		AND refobjid IN ('eikon_etl'::pg_catalog.regrole, 'eikon_anonymous'::pg_catalog.regrole,
-			'eikon_reader'::pg_catalog.regrole, 'eikon_operator'::pg_catalog.regrole);
+	DELETE FROM pg_catalog.pg_shdepend AS d
+	WHERE deptype = 'i' AND d <> ALL (roles_before);
 END
 $$;
 
