@@ -120,7 +120,7 @@ main() {
     make_data_dir "$data"
     as_server_user mkdir "$work/tree" "$work/out"
     tar -C "$checkout" --exclude='*.o' --exclude='*.bc' --exclude='*.so' --exclude=node_modules \
-        -cf - Makefile eikon_features.control src sql deploy bench test/unit | as_server_user tar -C "$work/tree" -xf -
+        -cf - Makefile eikon_features.control eikon_api.control web src sql deploy bench test/unit | as_server_user tar -C "$work/tree" -xf -
 
     as_server_user bash "$work/tree/bench/stage.sh" "$work" --data "$data" --out "$work/out" "${options[@]}" </dev/null &
     child=$!

@@ -475,7 +475,12 @@ foreach my $case (@matrix)
 {
 	is(in_short(ask($case->[0]), $case->[0] =~ s/ .*//sr), $login, 'EIKON_ANONYMOUS=no: ' . ($case->[0] =~ s/\n.*//sr) . ' needs a token');
 }
-is(ask('GET /health', token => $token{reader})->{status}, 200, 'with one, all is as it was');
+is(ask('GET /health', token => $stack->token('eikon_reader'))->{status}, 200, 'with one, all is as it was');
 is(ask("GET $_")->{status}, 200, "$_ is for all") foreach qw(/ /style.css /gateway.json /docs/);
+$stack->start_http_without('EIKON_ANONYMOUS');
+$stack->start_http;
+is(in_short(ask('GET /features')), $login, 'it is remembered');
+$stack->start_http(EIKON_ANONYMOUS => 'yes');
+is(ask('GET /features')->{status}, 200, 'until it is taken back');
 
 done_testing();
