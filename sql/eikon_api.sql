@@ -39,6 +39,7 @@ DECLARE
 BEGIN
 	-- A client that goes away does not end its query; the timeout does. PostgREST applies it.
 	FOR role, timeout IN VALUES ('eikon_anonymous', '60s'), ('eikon_reader', '60s'), ('eikon_operator', '5min'), ('eikon_etl', NULL) LOOP
+		-- roles are the server's: another database may have made them already
 		IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN
 			EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', role);
 			IF timeout IS NOT NULL THEN
@@ -892,15 +893,13 @@ DECLARE
 	is_default boolean := path_to_data = '' OR rtrim(path_to_data, '/') IN ('.',
 		coalesce(nullif(rtrim(current_setting('eikon_features.data_directory', true), '/'), ''), '.'));
 	outcome eikon_web.outcome;
-	problem json;
 BEGIN
 	outcome := eikon_web.attempt(CASE WHEN is_default IS NOT FALSE AND NOT eikon_web.is_operator() THEN '{}'
 		ELSE jsonb_strip_nulls(jsonb_build_object('source', path_to_data)) END);
 	IF outcome.status = 200 THEN
 		RETURN '{"Success":true}';
 	ELSIF outcome.status IN (401, 403, 404) THEN
-		outcome.status := 404;
-		problem := eikon_web.problem(outcome);
+		PERFORM eikon_web.respond(404);
 		RETURN (SELECT row_to_json(b) FROM (SELECT path_to_data AS "Bad path to data", outcome.code, outcome.message,
 			outcome.details, outcome.hint) AS b);
 	END IF;

@@ -137,15 +137,13 @@ sub is_problem
 	return;
 }
 
-# Memory that a process had at most since the last clear_peak, in bytes.
+# Memory that a process had at most, in bytes.
 sub peak
 {
 	my ($pid) = @_;
 
 	return slurp_file("/proc/$pid/status") =~ /^VmHWM:\s*(\d+) kB/m ? $1 * 1024 : die 'no VmHWM';
 }
-
-sub clear_peak { write_file("/proc/$_[0]/clear_refs", "5\n"); return; }
 
 sub children
 {
