@@ -36,7 +36,7 @@ TAP_TESTS := $(if $(PROVE_TESTS),1)
 
 # Goals that must work before PostgreSQL is installed. They are kept apart
 # from PGXS, which has a "check" of its own.
-own_goals = help run stop check bench bench-smoke format image
+own_goals = help run stop check bench bench-smoke format image install-http uninstall-http
 .PHONY: $(own_goals)
 
 ifeq (,$(filter $(own_goals),$(MAKECMDGOALS)))
@@ -69,6 +69,7 @@ else
 help:
 	@echo 'make                 build the extension (PG_CONFIG= chooses the PostgreSQL)'
 	@echo 'make install         install it into that PostgreSQL'
+	@echo 'make install-http    install what serves HTTP: pages, configuration, units, the command eikon'
 	@echo 'make installcheck    test the installed extension on the running server'
 	@echo 'make clean           remove what was built'
 	@echo 'make run             try it: private servers on loopback, with the files of data/ (PORT=5001: HTTP)'
@@ -101,6 +102,34 @@ format:
 image:
 	@tool=$$(command -v docker || command -v podman) || { echo 'make image needs docker or podman' >&2; exit 1; }; \
 	"$$tool" build -t eikon_features:$(EXTVERSION) -t eikon_features:latest .
+
+# What goes with the extension on a server of HTTP. Configuration that is there is kept.
+sharedir = /usr/share/eikon_features
+sysconfdir = /etc/eikon_features
+bindir = /usr/bin
+unitdir = /usr/lib/systemd/system
+sysusersdir = /usr/lib/sysusers.d
+install_data = install -m 644
+
+install-http:
+	install -d $(addprefix $(DESTDIR),$(addprefix $(sharedir)/,bin deploy web/docs web/problems) $(sysconfdir) $(bindir) $(unitdir) $(sysusersdir))
+	$(install_data) eikon_features.control $(DESTDIR)$(sharedir)/
+	$(install_data) deploy/lib.sh $(DESTDIR)$(sharedir)/deploy/
+	install bin/eikon $(DESTDIR)$(sharedir)/bin/
+	ln -sfn $(sharedir)/bin/eikon $(DESTDIR)$(bindir)/eikon
+	$(install_data) $(filter-out web/result.html,$(wildcard web/*.*)) $(DESTDIR)$(sharedir)/web/
+	$(install_data) $(wildcard web/docs/*) $(DESTDIR)$(sharedir)/web/docs/
+	$(install_data) $(wildcard web/problems/*) $(DESTDIR)$(sharedir)/web/problems/
+	$(install_data) $(wildcard deploy/systemd/*.service) $(DESTDIR)$(unitdir)/
+	$(install_data) deploy/systemd/sysusers.conf $(DESTDIR)$(sysusersdir)/eikon_features.conf
+	for file in gateway.conf postgrest.conf; do \
+		[ -e "$(DESTDIR)$(sysconfdir)/$$file" ] || $(install_data) "deploy/$$file" "$(DESTDIR)$(sysconfdir)/" || exit; \
+	done
+
+uninstall-http:
+	rm -rf $(DESTDIR)$(sharedir)
+	rm -f $(DESTDIR)$(bindir)/eikon $(DESTDIR)$(sysusersdir)/eikon_features.conf
+	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(wildcard deploy/systemd/*.service)))
 
 # Other goals given together with these are PGXS's.
 other_goals = $(filter-out $(own_goals),$(MAKECMDGOALS))

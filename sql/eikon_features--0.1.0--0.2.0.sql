@@ -1,0 +1,3 @@
+\echo Use "ALTER EXTENSION eikon_features UPDATE" to load this file. \quit
+
+-- No object of 0.1.0 has changed.
