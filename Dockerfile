@@ -1,47 +1,71 @@
-# PostgreSQL with eikon_features, as one service.
+# PostgreSQL, PostgREST and nginx with eikon_features, in one container:
 #
-#	docker build -t eikon_features .
-#	docker run -d --name eikon -v /srv/drops:/data:ro -v eikon:/var/lib/eikon_features eikon_features
-#	docker exec -it eikon psql eikon
+#	docker build -t eikon .
+#	docker run -p 5000:5000 -v "$PWD/data:/data:ro" -v eikon:/var/lib/eikon_features eikon
 #
-# At first start the files of /data (the sample, unless a directory is mounted)
-# are loaded. The server is reached from outside the container only when
-# EIKON_PASSWORD or EIKON_PASSWORD_FILE gives the user postgres a password;
-# deploy/container.sh says more.
+# deploy/container/start.sh says what there is to set; compose.yaml has three containers.
 
+# For a build that can be repeated, name the base by its digest, as in
+# --build-arg DEBIAN_TAG=bookworm-slim@sha256:96e378d7e6531ac9a15ad505478fcc2e69f371b10f5cdf87857c4b8188404716
+# ("docker buildx imagetools inspect debian:bookworm-slim" says which it is today).
 ARG DEBIAN_TAG=bookworm-slim
 
+FROM postgrest/postgrest:v12.0.2 AS postgrest
+
 FROM debian:${DEBIAN_TAG} AS build
+# Swagger UI comes from the Debian package that has it; the rest of R stays where it is.
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         gcc libc6-dev libcsv-dev libxxhash-dev libzstd-dev make postgresql-server-dev-15 zlib1g-dev \
- && rm -rf /var/lib/apt/lists/*
+ && cd /tmp \
+ && apt-get download r-cran-swagger \
+ && dpkg-deb -x r-cran-swagger_*.deb /swagger \
+ && rm -rf /var/lib/apt/lists/* r-cran-swagger_*.deb
 COPY Makefile eikon_features.control eikon_api.control /build/
 COPY src /build/src
 COPY sql /build/sql
-COPY web/result.html /build/web/result.html
+COPY web /build/web
+COPY bin /build/bin
+COPY deploy /build/deploy
 RUN make -C /build -j "$(nproc)" with_llvm=no all \
- && make -C /build with_llvm=no install DESTDIR=/out
+ && make -C /build with_llvm=no install DESTDIR=/out \
+ && make -C /build install-http DESTDIR=/out \
+ && rm -rf /out/usr/lib/systemd /out/usr/lib/sysusers.d \
+ && cd /swagger/usr/lib/R/site-library/swagger/dist3 \
+ && cp swagger-ui.css swagger-ui-bundle.js swagger-ui-standalone-preset.js favicon-32x32.png /out/usr/share/eikon_features/web/docs/ \
+ && cp /build/deploy/nginx.conf /out/usr/share/eikon_features/ \
+ && cp -R /build/deploy/container /out/usr/share/eikon_features/
 
 FROM debian:${DEBIAN_TAG}
-# postgresql-common first, to tell it not to make a cluster of its own.
-RUN apt-get update \
+# What is excluded is half of the size, and of no use here: the compiler that PostgreSQL
+# keeps for expressions, its copy of itself in that one's language, the sources of locales.
+# postgresql-common comes first, to be told not to make a cluster of its own.
+RUN groupadd -r -g 999 postgres \
+ && useradd -r -u 999 -g postgres -d /var/lib/postgresql -s /bin/bash postgres \
+ && printf 'path-exclude %s\n' \
+        '/usr/lib/*/libLLVM-*' '/usr/lib/llvm-*' '/usr/lib/*/libz3.so*' \
+        '/usr/share/i18n/*' '/usr/lib/postgresql/*/lib/llvmjit*' '/usr/lib/postgresql/*/lib/bitcode/*' \
+        > /etc/dpkg/dpkg.cfg.d/eikon_features \
+ && apt-get update \
  && export DEBIAN_FRONTEND=noninteractive \
  && apt-get install -y --no-install-recommends postgresql-common \
  && mkdir -p /etc/postgresql-common/createcluster.d \
  && echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/no-main.conf \
- && apt-get install -y --no-install-recommends postgresql-15 libcsv3 libxxhash0 libzstd1 zlib1g \
- && rm -rf /var/lib/apt/lists/* \
- && install -d -o postgres -g postgres -m 700 /var/lib/eikon_features
+ && apt-get install -y --no-install-recommends \
+        curl jose jq libcsv3 libxxhash0 libzstd1 nginx-light postgresql-15 postgresql-15-cron s6 zlib1g \
+ && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
+ && install -d -o postgres -g postgres -m 700 /var/lib/eikon_features /var/lib/eikon_features/keys \
+ && install -d -o postgres -g postgres -m 750 /run/eikon_features /run/postgrest
+COPY --from=postgrest /bin/postgrest /usr/bin/postgrest
 COPY --from=build /out/ /
 COPY data /data
-COPY deploy/container.sh /usr/local/bin/eikon-container
 
-ENV PATH=/usr/lib/postgresql/15/bin:$PATH LANG=C.UTF-8
+ENV PATH=/usr/lib/postgresql/15/bin:$PATH LANG=C.UTF-8 \
+    EIKON_STATE_DIR=/var/lib/eikon_features PGDATABASE=eikon PGUSER=postgres
 USER postgres
+WORKDIR /tmp
 VOLUME /var/lib/eikon_features
-EXPOSE 5432
-# The fast shutdown: sessions are ended, data are safe, and the exit code is 0.
-STOPSIGNAL SIGINT
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["pg_isready", "-q"]
-ENTRYPOINT ["bash", "/usr/local/bin/eikon-container"]
+EXPOSE 5000 5432
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["/usr/share/eikon_features/container/health"]
+ENTRYPOINT ["/usr/share/eikon_features/container/start.sh"]

@@ -100,21 +100,6 @@ copy_pages() {
     done
 }
 
-# gateway.conf with our places in its lines that end in #run.
-write_gateway_conf() {
-    sed -e "s,^\(\tserver \)unix:[^; ]*\(.*#run\)$,\1unix:$state/postgrest.sock\2," \
-        -e "s,^\(\tlisten \)[^;]*\(.*#run\)$,\1127.0.0.1:$port\2," \
-        -e "s,^\(\troot \)[^;]*\(.*#run\)$,\1$state/web\2," "$source/deploy/gateway.conf" >"$http/gateway.conf"
-}
-
-# PostgREST takes any text, and a short one can be guessed. Of "@" it would read a file.
-require_key() {
-    case $2 in
-        @*) die "$1 must not begin with @" ;;
-    esac
-    [ ${#2} -ge 32 ] || die "$1 must be 32 characters or more, a JSON Web Key, or a set of them"
-}
-
 jwt_secret() {
     if [ -n "${EIKON_JWT_SECRET_FILE:-}" ]; then
         [ -r "$EIKON_JWT_SECRET_FILE" ] || die "$(id -un) cannot read EIKON_JWT_SECRET_FILE: $EIKON_JWT_SECRET_FILE"
@@ -162,7 +147,7 @@ start_gateway() {
     local program
     program=$(find_nginx)
     cp "$source/deploy/nginx.conf" "$http/nginx.conf"
-    write_gateway_conf
+    gateway_conf "$source/deploy/gateway.conf" "$state/postgrest.sock" "127.0.0.1:$port" "$state/web" >"$http/gateway.conf"
     (cd "$http" && "$program" -p "$http/" -c nginx.conf >start.log 2>&1 9<&-) ||
         { cat "$http/start.log"; die 'nginx did not start'; }
 }

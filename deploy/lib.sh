@@ -121,3 +121,33 @@ pid_in() {
 postmaster_pid() {
     pid_in "$1/postmaster.pid" "$1"
 }
+
+# Whether something listens on that port of this machine.
+port_in_use() {
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# Whether an unprivileged server can be asked for it.
+usable_port() {
+    case $1 in
+        '' | *[!0-9]* | ??????*) return 1 ;;
+    esac
+    [ "$1" -ge 1024 ] && [ "$1" -le 65535 ]
+}
+
+# require_key NAME KEY: PostgREST takes any text as the key of tokens, and a short one can
+# be guessed. Of "@" it would read a file.
+require_key() {
+    case $2 in
+        @*) die "$1 must not begin with @" ;;
+    esac
+    [ ${#2} -ge 32 ] || die "$1 must be 32 characters or more, a JSON Web Key, or a set of them"
+}
+
+# gateway_conf FILE SOCKET LISTEN ROOT: prints gateway.conf with other places in its lines
+# that end in #run.
+gateway_conf() {
+    sed -e "s,^\(\tserver \)unix:[^; ]*\(.*#run\)$,\1unix:$2\2," \
+        -e "s,^\(\tlisten \)[^;]*\(.*#run\)$,\1$3\2," \
+        -e "s,^\(\troot \)[^;]*\(.*#run\)$,\1$4\2," "$1"
+}

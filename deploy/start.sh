@@ -102,18 +102,6 @@ init_cluster() {
     mv "$db.new" "$db"
 }
 
-port_in_use() {
-    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
-}
-
-# Whether an unprivileged server can be asked for it.
-usable_port() {
-    case $1 in
-        '' | *[!0-9]* | ??????*) return 1 ;;
-    esac
-    [ "$1" -ge 1024 ] && [ "$1" -le 65535 ]
-}
-
 # Prints the port: the one asked for, or the one there was, or the first free one.
 choose_port() {
     local port current saved
