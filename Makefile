@@ -36,7 +36,7 @@ TAP_TESTS := $(if $(PROVE_TESTS),1)
 
 # Goals that must work before PostgreSQL is installed. They are kept apart
 # from PGXS, which has a "check" of its own.
-own_goals = help run stop check bench bench-smoke format image install-http uninstall-http
+own_goals = help run stop check bench bench-smoke format image check-image install-http uninstall-http
 .PHONY: $(own_goals)
 
 ifeq (,$(filter $(own_goals),$(MAKECMDGOALS)))
@@ -79,6 +79,7 @@ help:
 	@echo 'make bench-smoke     only see that the benchmark works'
 	@echo 'make format          format the C sources'
 	@echo 'make image           build the container image'
+	@echo 'make check-image     test it, as root (EIKON_IMAGE_TOOLS=: what builds and runs it)'
 
 run:
 	@bash deploy/run.sh
@@ -102,6 +103,9 @@ format:
 image:
 	@tool=$$(command -v docker || command -v podman) || { echo 'make image needs docker or podman' >&2; exit 1; }; \
 	"$$tool" build -t eikon_features:$(EXTVERSION) -t eikon_features:latest .
+
+check-image:
+	@bash test/image.sh
 
 # What goes with the extension on a server of HTTP. Configuration that is there is kept.
 sharedir = /usr/share/eikon_features

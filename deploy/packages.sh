@@ -6,6 +6,7 @@
 #	check	run, bench, and the tools of the tests
 #	bench	run, the peers of the benchmark and its tools
 #	format	the formatter alone
+#	image	what tests of the container image take, but for what builds and runs it
 #
 # Does nothing where nothing is missing. PG_CONFIG= names a PostgreSQL to use as
 # it is. Neither creates nor starts servers of the machine's own: PostgreSQL's package
@@ -124,6 +125,16 @@ need_for_check() {
     need_pg_cron
 }
 
+need_for_image() {
+    need_command curl -- curl
+    need_command jq -- jq
+    need_command openssl -- openssl
+    need_command prove -- perl
+    need_command psql -- postgresql-client
+    need_package libipc-run-perl
+    need_package python3-yaml
+}
+
 # A server of the machine's own would take port 80, now and at every boot.
 forbid_nginx_service() {
     [ -e "$policy" ] || {
@@ -224,8 +235,8 @@ allow_main_cluster() {
 main() {
     local packages
     case ${1:-} in
-        run | check | bench | format) "need_for_$1" ;;
-        *) die 'which group: run, check, bench or format?' ;;
+        run | check | bench | format | image) "need_for_$1" ;;
+        *) die 'which group: run, check, bench, format or image?' ;;
     esac
     [ ${#missing[@]} -gt 0 ] || return 0
 

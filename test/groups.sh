@@ -7,6 +7,8 @@
 set -um
 # shellcheck source=deploy/lib.sh
 . "$(dirname "$0")/../deploy/lib.sh"
+# shellcheck source=test/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 work=$1
 shift
@@ -98,19 +100,9 @@ count_regress() {
     fi
 }
 
-# What prove says of itself. A program may fail without a failed test in it.
 count_prove() {
-    local log=$logs/$1.log status=$2 tests bad
-    tests=$(sed -nE 's/^Files=[0-9]+, Tests=([0-9]+),.*/\1/p' "$log" | tail -n 1)
-    bad=$(sed -nE 's/.*\(Wstat: .* Failed: ([0-9]+)\)$/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
-    tests=${tests:-0}
-    if [ "$status" = 0 ] && [ "$tests" -gt 0 ]; then
-        count "$tests" 0
-    elif [ "$bad" -gt 0 ]; then
-        count $((tests - bad)) "$bad"
-    else
-        count "$tests" 1
-    fi
+    # shellcheck disable=SC2046 # two numbers
+    count $(prove_totals "$logs/$1.log" "$2")
 }
 
 # What the benchmark says of itself, in the words of our own last line.

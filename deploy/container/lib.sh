@@ -10,8 +10,11 @@ input=/data
 runtime=/run/eikon_features
 sockets=/run/postgrest
 
+db_port=${PGPORT:-5432}
+
 # shellcheck source=deploy/lib.sh
 . "$share/deploy/lib.sh"
+export PGPORT=$db_port
 
 # log WORDS: as all that starts and stops things here says it.
 log() {

@@ -4,7 +4,7 @@
 # upgrades the database, and then becomes s6-svscan, which keeps the services going.
 # Without SERVICE all of them:
 #
-#	postgres	PostgreSQL, at DB_PORT
+#	postgres	PostgreSQL, at PGPORT
 #	postgrest	PostgREST, at a socket in /run/postgrest
 #	gateway		nginx, at PORT
 #
@@ -14,7 +14,7 @@
 #	EIKON_ANONYMOUS		no: nobody gets in by HTTP without a token
 #	EIKON_JWT_SECRET	the key of tokens: 32 characters or more, a JSON Web Key, or a set
 #				of them; without one, a key is made in the volume
-#	PORT, DB_PORT		5000 and 5432
+#	PORT, PGPORT		5000 and 5432
 #	PGRST_...		PostgREST's own settings, which count more than ours
 #
 # and where PostgreSQL and PostgREST are containers of their own:
@@ -86,14 +86,13 @@ take_secrets() {
 }
 
 check_settings() {
-    export PORT=${PORT:-5000} DB_PORT=${DB_PORT:-5432}
-    export PGPORT=$DB_PORT
+    export PORT=${PORT:-5000}
     load=${EIKON_LOAD:-yes}
     anonymous=${EIKON_ANONYMOUS:-yes}
     yes_or_no EIKON_LOAD "$load"
     yes_or_no EIKON_ANONYMOUS "$anonymous"
     usable_port "$PORT" || die "PORT is a number from 1024 to 65535, not \"$PORT\""
-    usable_port "$DB_PORT" || die "DB_PORT is a number from 1024 to 65535, not \"$DB_PORT\""
+    usable_port "$db_port" || die "PGPORT is a number from 1024 to 65535, not \"$db_port\""
 }
 
 # --- Where it works
@@ -157,7 +156,7 @@ server_conf() {
     cat <<CONF
 # Written at every start of the container; changes are lost. ALTER SYSTEM's are not.
 listen_addresses = '$1'
-port = $DB_PORT
+port = $db_port
 unix_socket_directories = '/var/run/postgresql'
 cluster_name = 'eikon_features'
 log_line_prefix = '%m [%p] %b '
@@ -263,7 +262,7 @@ prepare_database() {
     make_keys
     [ -z "$password$authenticator_password" ] || listen='*'
     server_conf "$listen" >"$volume/server.conf"
-    [ -z "$listen" ] || require_free_port DB_PORT "$DB_PORT"
+    [ -z "$listen" ] || require_free_port PGPORT "$db_port"
     if [ ! -f "$db/PG_VERSION" ]; then
         log 'making the database'
         place=$new
@@ -283,7 +282,7 @@ prepare_database() {
 
 # Of a container of its own: what that of PostgreSQL has made.
 find_keys() {
-    local tries=600
+    local tries=100
     until [ -n "$jwt_secret" ] || [ -s "$keys/jwt.jwk" ]; do
         tries=$((tries - 1))
         [ $tries -gt 0 ] || die "there is no key of tokens: give EIKON_JWT_SECRET, or mount at $keys what is there in the container of PostgreSQL"
@@ -299,12 +298,12 @@ prepare_postgrest() {
     cp /etc/eikon_features/postgrest.conf "$own/postgrest.conf"
     [ "$anonymous" = yes ] || sed -i '/^db-anon-role/d' "$own/postgrest.conf"
     if has postgres; then
-        export PGRST_DB_URI=${PGRST_DB_URI:-"postgresql://authenticator@/eikon?host=/var/run/postgresql&port=$DB_PORT"}
+        export PGRST_DB_URI=${PGRST_DB_URI:-"postgresql://authenticator@/eikon?host=/var/run/postgresql&port=$db_port"}
     else
         find_keys
         authenticator_password=${authenticator_password//\\/\\\\}
         say "*:*:*:authenticator:${authenticator_password//:/\\:}" >"$own/pgpass"
-        export PGRST_DB_URI=${PGRST_DB_URI:-"postgresql://authenticator@${EIKON_DATABASE_HOST:-database}:$DB_PORT/eikon?passfile=$own/pgpass"}
+        export PGRST_DB_URI=${PGRST_DB_URI:-"postgresql://authenticator@${EIKON_DATABASE_HOST:-database}:$db_port/eikon?passfile=$own/pgpass"}
     fi
     if [ -n "$jwt_secret" ]; then
         printf '%s' "$jwt_secret" >"$own/jwt.key"
