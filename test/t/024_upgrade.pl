@@ -159,6 +159,10 @@ my @aspects = (
 				(SELECT typowner FROM pg_type WHERE classid = 'pg_type'::regclass AND oid = objid))::regrole
 		FROM object WHERE classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_namespace'::regclass, 'pg_type'::regclass) ORDER BY 1} ],
 	[ 'functions' => sprintf($definitions, 'pg_proc') ],
+	# which are rounded there
+	[ 'costs of functions' => q{
+		SELECT pg_temp.name(classid, objid) || format(': cost %s, rows %s', procost, prorows)
+		FROM member JOIN pg_proc p ON p.oid = objid WHERE classid = 'pg_proc'::regclass ORDER BY 1} ],
 	[ 'tables' => q{
 		SELECT format('%s: kind %s, persistence %s, row security %s %s, replica identity %s, access method %s, tablespace %s, options %s',
 			pg_temp.name('pg_class'::regclass, oid), relkind, relpersistence, relrowsecurity, relforcerowsecurity, relreplident,
