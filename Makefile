@@ -62,6 +62,14 @@ sql/%--$(EXTVERSION).sql: sql/%.sql %.control web/result.html
 
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
+# What a release installs, for the test of updates. It never changes again.
+.PHONY: freeze
+freeze: $(DATA_built)
+	@for file in $(notdir $(DATA_built)); do \
+		[ ! -e test/upgrade/$$file ] || { echo "test/upgrade/$$file is there already: $(EXTVERSION) is released" >&2; exit 1; }; \
+	done
+	cp $(DATA_built) test/upgrade/
+
 else
 
 .NOTPARALLEL:
@@ -78,6 +86,7 @@ help:
 	@echo 'make bench           measure it against its peers (SIZE=10: million experiments)'
 	@echo 'make bench-smoke     only see that the benchmark works'
 	@echo 'make format          format the C sources'
+	@echo 'make freeze          for a release: keep its install scripts, for the test of updates'
 	@echo 'make image           build the container image'
 	@echo 'make check-image     test it, as root (EIKON_IMAGE_TOOLS=: what builds and runs it)'
 
