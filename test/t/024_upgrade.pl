@@ -138,7 +138,8 @@ my $helpers = q{
 my $definitions = q{SELECT pg_temp.name(classid, objid) || ': ' || line FROM definition WHERE classid = '%s'::regclass ORDER BY pg_temp.name(classid, objid), place};
 
 # Each gives lines, which begin with what they are about. (pg_attver: some builds of
-# PostgreSQL stamp each column with when its table was made, which differs of course.)
+# PostgreSQL stamp each column with when its table was made, which differs of course. A
+# user's own column, which is called mine, may stand before one that an update brought.)
 my @aspects = (
 	[ 'extensions' => q{
 		SELECT format('extension %s: version %s, schema %s, owner %s, relocatable %s', extname, extversion, extnamespace::regnamespace, extowner::regrole, extrelocatable)
@@ -170,12 +171,14 @@ my @aspects = (
 		FROM relation ORDER BY 1} ],
 	[ 'columns' => q{
 		SELECT format('%s: column %s %s: %s, collation %s, not null %s, default %s, identity %s, generated %s, storage %s, compression %s, options %s',
-			pg_temp.name('pg_class'::regclass, r.oid), row_number() OVER (PARTITION BY r.oid ORDER BY attnum), attname, format_type(atttypid, atttypmod),
+			pg_temp.name('pg_class'::regclass, r.oid), place, attname, format_type(atttypid, atttypmod),
 			attcollation::regcollation, attnotnull, pg_get_expr(adbin, adrelid), attidentity, attgenerated, attstorage, attcompression,
 			ARRAY(SELECT o FROM unnest(attoptions) AS o WHERE o NOT LIKE 'pg\_attver=%'))
 		FROM relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0 AND NOT attisdropped
-			LEFT JOIN pg_attrdef ON adrelid = r.oid AND adnum = attnum
-		ORDER BY pg_temp.name('pg_class'::regclass, r.oid), attnum} ],
+			LEFT JOIN pg_attrdef ON adrelid = r.oid AND adnum = attnum,
+			LATERAL (SELECT count(*) FROM pg_attribute b WHERE b.attrelid = r.oid AND b.attnum BETWEEN 1 AND a.attnum
+				AND NOT b.attisdropped AND (b.attname = 'mine') = (a.attname = 'mine')) AS p (place)
+		ORDER BY pg_temp.name('pg_class'::regclass, r.oid), attname = 'mine', attnum} ],
 	[ 'sequences' => q{
 		SELECT format('%s: %s from %s by %s, %s to %s, cache %s, cycle %s', pg_temp.name('pg_class'::regclass, seqrelid), seqtypid::regtype,
 			seqstart, seqincrement, seqmin, seqmax, seqcache, seqcycle)
@@ -317,11 +320,11 @@ sub grant_and_extend
 		GRANT EXECUTE ON FUNCTION days_since_signup TO lab_reader WITH GRANT OPTION;
 		GRANT SELECT ON eikon_api.features TO lab_reader");
 	value($database, "
-		ALTER TABLE features ADD COLUMN note text NOT NULL DEFAULT 'mine';
-		COMMENT ON COLUMN features.note IS 'what I think of it';
+		ALTER TABLE features ADD COLUMN mine text NOT NULL DEFAULT '-';
+		COMMENT ON COLUMN features.mine IS 'what I think of it';
 		CREATE INDEX features_email_of_mine ON features (email);
 		ALTER TABLE features ADD CONSTRAINT features_of_mine CHECK (user_id > 0);
-		CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.note := new.note || ''!''; RETURN new; END';
+		CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.mine := new.mine || ''!''; RETURN new; END';
 		CREATE TRIGGER features_of_mine BEFORE INSERT OR UPDATE ON features FOR EACH ROW EXECUTE FUNCTION noted();
 		CREATE VIEW mine AS SELECT f.*, days_since_signup(f) FROM features f") if $variant->{own};
 	return;
