@@ -201,10 +201,8 @@ BEGIN
 			AND b.attname = a.attname
 		WHERE c.relnamespace = 'eikon_api'::pg_catalog.regnamespace
 	LOOP
-		text := text || ' (for example ' || (examples -> column_name)::text || ')';
-		IF text IS NULL THEN
-			RAISE EXCEPTION 'column "%" of view "%" has no comment or no example', column_name, name;
-		END IF;
+		-- a user's own column has no example
+		text := text || coalesce(' (for example ' || (examples -> column_name)::text || ')', '');
 		EXECUTE pg_catalog.format('COMMENT ON COLUMN eikon_api.%I.%I IS %L', name, column_name, text);
 	END LOOP;
 END

@@ -71,6 +71,11 @@ is(value($list_roles), "@roles", 'the roles stay');
 value('CREATE EXTENSION eikon_api');
 value('CREATE DATABASE second');
 $node->safe_psql('second', 'CREATE SCHEMA "Lab"; CREATE EXTENSION eikon_features SCHEMA "Lab"; CREATE EXTENSION eikon_api');
+$node->safe_psql('postgres', 'CREATE DATABASE third');
+$node->safe_psql('third', 'CREATE EXTENSION eikon_features; ALTER TABLE features ADD COLUMN mine int; CREATE EXTENSION eikon_api');
+is($node->safe_psql('third', "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'eikon_api' AND column_name = 'mine'"),
+	'1', "a user's own column is served too");
+$node->safe_psql('postgres', 'DROP DATABASE third');
 is($node->safe_psql('second', "SELECT count(*) FROM eikon_api.features"), 0, 'it is made in a second database, where eikon_features is in another schema');
 write_source($node->basedir . '/source');
 configure($node, 'eikon_features.data_directory' => $node->basedir . '/source');
