@@ -400,7 +400,8 @@ sub together
 	foreach my $i (0 .. $#containers)
 	{
 		my ($probe, @options) = @{ $containers[$i] };
-		my $command = command("{ $probe\n} || exit\ntouch $work/ready$i\n[ -f $work/over ]", @options);
+		my $command = command("if [ ! -f $work/ready$i ]; then { $probe\n} >$work/said$i || exit; touch $work/ready$i; fi\n"
+			. "[ -f $work/over ] && cat $work/said$i", @options);
 
 		unlink("$work/ready$i");
 		$script .= join(' ', map { s/'/'\\''/gr =~ s/(.*)/'$1'/sr } @$command) . " >$work/outcome$i 2>&1 &\n"
