@@ -36,7 +36,7 @@ TAP_TESTS := $(if $(PROVE_TESTS),1)
 
 # Goals that must work before PostgreSQL is installed. They are kept apart
 # from PGXS, which has a "check" of its own.
-own_goals = help run stop check bench bench-smoke format image check-image install-http uninstall-http
+own_goals = help run stop check bench bench-smoke format deb image check-image install-http uninstall-http
 .PHONY: $(own_goals)
 
 ifeq (,$(filter $(own_goals),$(MAKECMDGOALS)))
@@ -87,6 +87,7 @@ help:
 	@echo 'make bench-smoke     only see that the benchmark works'
 	@echo 'make format          format the C sources'
 	@echo 'make freeze          for a release: keep its install scripts, for the test of updates'
+	@echo 'make deb             build Debian packages, into dist/'
 	@echo 'make image           build the container image'
 	@echo 'make check-image     test it, as root (EIKON_IMAGE_TOOLS=: what builds and runs it)'
 
@@ -108,6 +109,9 @@ bench-smoke:
 format:
 	@bash deploy/packages.sh format
 	@bash test/format.sh
+
+deb:
+	@bash deploy/deb.sh
 
 image:
 	@tool=$$(command -v docker || command -v podman) || { echo 'make image needs docker or podman' >&2; exit 1; }; \

@@ -81,6 +81,30 @@ checkout_dir() {
     realpath "$(dirname "$0")/.."
 }
 
+# Prints the names of the files that belong to the checkout, each ended by NUL:
+# those git would take, or without git all but what a build leaves.
+checkout_files() {
+    cd "$1" || return
+    if git -c safe.directory='*' rev-parse --git-dir >/dev/null 2>&1; then
+        git -c safe.directory='*' ls-files -z -co --exclude-standard | while IFS= read -r -d '' file; do
+            [ ! -e "$file" ] && [ ! -L "$file" ] || printf '%s\0' "$file"
+        done
+    else
+        find . \( -name .git -o -path ./dist \) -prune -o ! -type d ! -name '*.o' ! -name '*.bc' ! -name '*.so' -print0
+    fi
+}
+
+# Not every TMPDIR is open to the tests' user.
+make_work_dir() {
+    as_server_user mktemp -d 2>/dev/null || as_server_user mktemp -d -p /tmp
+}
+
+# copy_checkout CHECKOUT DIR: makes DIR, the server's user's, with those files.
+copy_checkout() {
+    as_server_user mkdir "$2"
+    checkout_files "$1" | tar -C "$1" --null -T - -cf - | as_server_user tar -C "$2" -xf -
+}
+
 # Prints the directory in which "make run" keeps everything; one per user and checkout.
 state_dir() {
     local checkout=$1 hash

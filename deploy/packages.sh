@@ -3,8 +3,9 @@
 # packages.sh GROUP: installs the Debian or Ubuntu packages that are missing.
 #
 #	run	compiler, PostgreSQL, libraries: what building and running takes
-#	check	run, bench, and the tools of the tests
+#	check	run, bench, deb, and the tools of the tests
 #	bench	run, the peers of the benchmark and its tools
+#	deb	what building the Debian packages and looking at them takes
 #	format	the formatter alone
 #	image	what tests of the container image take, but for what builds and runs it
 #
@@ -113,8 +114,23 @@ need_for_bench() {
     need_package python3-pandas
 }
 
+# As in debian/control. They are built for all PostgreSQLs there are packages of.
+need_for_deb() {
+    need_command jq -- jq
+    need_package build-essential
+    need_package debhelper
+    need_package help2man
+    need_package lintian
+    need_package libcsv-dev
+    need_package libxxhash-dev
+    need_package libzstd-dev
+    need_package postgresql-server-dev-all
+    need_package zlib1g-dev
+}
+
 need_for_check() {
     need_for_bench
+    need_for_deb
     need_for_format
     need_command clang-14 clang -- 'clang-14|clang'
     need_command valgrind -- valgrind
@@ -205,7 +221,7 @@ choose_all() {
         name=$(choose "$spec") || return
         server=postgresql-${name##*-}
         case $name in
-            postgresql-server-dev-*) package_installed "$server" || packages+=("$server") ;;
+            postgresql-server-dev-[0-9]*) package_installed "$server" || packages+=("$server") ;;
         esac
         packages+=("$name")
     done
@@ -235,8 +251,8 @@ allow_main_cluster() {
 main() {
     local packages
     case ${1:-} in
-        run | check | bench | format | image) "need_for_$1" ;;
-        *) die 'which group: run, check, bench, format or image?' ;;
+        run | check | bench | deb | format | image) "need_for_$1" ;;
+        *) die 'which group: run, check, bench, deb, format or image?' ;;
     esac
     [ ${#missing[@]} -gt 0 ] || return 0
 

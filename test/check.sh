@@ -11,6 +11,7 @@
 #	isolation	test/isolation: sessions that meet
 #	tap		test/t: what takes a server's start, stop or crash
 #	bench		bench: that the benchmark works; no time is judged
+#	deb		the Debian packages: that they build, lintian, and test/sql on what is in them
 #
 # A group that cannot run, or runs nothing, has failed. The last line is
 # "N passed, N failed". EIKON_OS_USER is, for root, the user to run the tests as
@@ -21,7 +22,7 @@ set -euo pipefail
 # shellcheck source=deploy/lib.sh
 . "$(dirname "$0")/../deploy/lib.sh"
 
-all_groups='format build-gcc build-clang unit regress isolation tap bench'
+all_groups='format build-gcc build-clang unit regress isolation tap bench deb'
 
 require_known() {
     local group
@@ -31,24 +32,6 @@ require_known() {
             *) die "no group is called $group; there are: $all_groups" ;;
         esac
     done
-}
-
-# Prints the names of the files that belong to the checkout, each ended by NUL:
-# those git would take, or without git all but what a build leaves.
-checkout_files() {
-    cd "$1"
-    if git -c safe.directory='*' rev-parse --git-dir >/dev/null 2>&1; then
-        git -c safe.directory='*' ls-files -z -co --exclude-standard | while IFS= read -r -d '' file; do
-            [ ! -e "$file" ] && [ ! -L "$file" ] || printf '%s\0' "$file"
-        done
-    else
-        find . -name .git -prune -o ! -type d ! -name '*.o' ! -name '*.bc' ! -name '*.so' -print0
-    fi
-}
-
-# Not every TMPDIR is open to the tests' user.
-make_work_dir() {
-    as_server_user mktemp -d 2>/dev/null || as_server_user mktemp -d -p /tmp
 }
 
 # A file system that is soon full, for the tests of that; gone at the end.
@@ -78,11 +61,10 @@ main() {
     export PG_CONFIG
 
     work=$(make_work_dir)
-    as_server_user mkdir "$work/tree"
     case " ${groups[*]} " in
         *' tap '*) mount_small_disk ;;
     esac
-    checkout_files "$checkout" | tar -C "$checkout" --null -T - -cf - | as_server_user tar -C "$work/tree" -xf -
+    copy_checkout "$checkout" "$work/tree"
     as_server_user bash "$work/tree/test/groups.sh" "$work" "${groups[@]}"
 }
 

@@ -131,6 +131,16 @@ show() {
     tail -n "${2:-100}" "$1"
 }
 
+# run_one LOG COMMAND...: is one test, and shows what it said if it failed.
+run_one() {
+    local name=$1 status
+    run "$@"
+    status=$?
+    count_one $status
+    [ $status = 0 ] || show "$logs/$name.log"
+    return $status
+}
+
 # --- Builds
 
 # build NAME MAKE-ARGUMENT...: in a copy of the tree.
@@ -143,10 +153,7 @@ build() {
 }
 
 group_format() {
-    run format bash test/format.sh --check
-    local status=$?
-    count_one $status
-    [ $status = 0 ] || show "$logs/format.log"
+    run_one format bash test/format.sh --check
 }
 
 group_build-gcc() {
@@ -264,6 +271,40 @@ group_bench() {
     else
         show "$logs/bench.log"
     fi
+}
+
+# Prints the major version of the PostgreSQL in use if it is Debian's.
+debian_major() {
+    local dir
+    dir=$("$PG_CONFIG" --bindir)
+    [[ $dir =~ ^/usr/lib/postgresql/([0-9]+)/bin$ ]] && dpkg-query -S "$dir/postgres" >/dev/null 2>&1 &&
+        printf '%s\n' "${BASH_REMATCH[1]}"
+}
+
+# unpack_deb DIR DEB: a private PostgreSQL in DIR, with what is in the package.
+unpack_deb() {
+    run deb-unpack bash deploy/prefix.sh "$1" && run deb-unpack dpkg -x "$2" "$1" && return
+    show "$logs/deb-unpack.log"
+    count 0 1
+    return 1
+}
+
+group_deb() {
+    local dir=$work/deb major tests
+    # whose server regress starts
+    local bin=$dir/prefix${bin#"$prefix"}
+    if ! major=$(debian_major); then
+        say "The packages are for the PostgreSQL of Debian's packages, which that of $PG_CONFIG is not"
+        count 0 1
+        return
+    fi
+    run_one versions bash test/versions.sh
+    mkdir "$dir"
+    cp -a "$tree" "$dir/source"
+    run_one deb-build bash "$dir/source/deploy/deb.sh" --here || return
+    run_one deb-lintian lintian --fail-on error,warning --tag-display-limit 0 "$dir"/*.changes
+    find_tests test/sql .sql && unpack_deb "$dir/prefix" "$dir/postgresql-$major-eikon-features"_*.deb &&
+        regress deb "$pgxs_test/regress/pg_regress" "$tree/test" --dbname=contrib_regression "${tests[@]}"
 }
 
 main() {
