@@ -114,7 +114,7 @@ need_for_bench() {
     need_package python3-pandas
 }
 
-# As in debian/control. They are built for all PostgreSQLs there are packages of.
+# As in debian/control.
 need_for_deb() {
     need_command jq -- jq
     need_package build-essential
@@ -124,13 +124,21 @@ need_for_deb() {
     need_package libcsv-dev
     need_package libxxhash-dev
     need_package libzstd-dev
+    need_package postgresql
     need_package postgresql-server-dev-all
     need_package zlib1g-dev
 }
 
+# Whether the PostgreSQL to use is, or will be, one of packages.
+postgresql_is_packaged() {
+    local pg_config
+    pg_config=$(find_pg_config) || return 0
+    [[ $("$pg_config" --bindir) = /usr/lib/postgresql/* ]]
+}
+
 need_for_check() {
     need_for_bench
-    need_for_deb
+    ! postgresql_is_packaged || need_for_deb
     need_for_format
     need_command clang-14 clang -- 'clang-14|clang'
     need_command valgrind -- valgrind
@@ -259,8 +267,8 @@ main() {
     command -v apt-get >/dev/null || die "missing, and there is no apt-get to install them: ${missing[*]}"
     require_root
     choose_all || { apt_update && choose_all; } || die "apt offers nothing for one of: ${missing[*]}"
-    case " ${packages[*]}" in
-        *' postgresql-'[0-9]*) forbid_main_cluster ;;
+    case " ${packages[*]} " in
+        *' postgresql-'[0-9]* | *' postgresql '*) forbid_main_cluster ;;
     esac
     case " ${packages[*]} " in
         *' nginx'*) forbid_nginx_service ;;
