@@ -115,7 +115,7 @@ deb:
 
 image:
 	@tool=$$(command -v docker || command -v podman) || { echo 'make image needs docker or podman' >&2; exit 1; }; \
-	"$$tool" build -t eikon_features:$(EXTVERSION) -t eikon_features:latest .
+	"$$tool" build -t eikon:$(EXTVERSION) -t eikon:latest .
 
 check-image:
 	@bash test/image.sh
