@@ -372,6 +372,46 @@ ends(0, 'is an operator\'s', 'trigger', $odd, { EIKON_TOKEN => $token });
 # --- What is not this checkout's is sent no token made with its key
 ends(4, 'another URL gets no token', '--url', $stack->url =~ s/127\.0\.0\.1/localhost/r, 'trigger', 'bad');
 
+# --- A key that is named, as on a server without a checkout
+{
+	my $jwk = $stack->state . '/jwt.jwk';
+	my %key = (EIKON_JWT_SECRET_FILE => $jwk, EIKON_STATE_DIR => "$work/none");
+
+	ends(0, 'token of EIKON_JWT_SECRET_FILE', 'token', 'eikon_reader', \%key);
+	chomp(my $token = $stdout);
+	ends(0, 'which is good', 'runs', '--api', { EIKON_TOKEN => $token });
+	ends(1, 'it signs for other URLs of this machine', '--url', $stack->url =~ s/127\.0\.0\.1/localhost/r, 'trigger', 'bad', \%key);
+	ends(4, 'which are not all that look so', '--url', $stack->url =~ s/127\.0\.0\.1/x\@localhost/r, 'trigger', 'bad', \%key);
+	write_file("$work/secret", 'a secret of thirty-two characters, or more');
+	ends(1, 'token of a secret that is no JSON Web Key', 'token', { EIKON_JWT_SECRET_FILE => "$work/secret" });
+	like($stderr, qr/secret holds no JSON Web Key/, 'says so');
+	ends(0, 'what needs no token does without', 'runs', '--api', { EIKON_JWT_SECRET_FILE => "$work/secret" });
+	ends(1, 'token of a file that is not there', 'token', { EIKON_JWT_SECRET_FILE => "$work/nokey" });
+	like($stderr, qr/cannot read .*nokey/, 'says so');
+}
+
+# =============================================================================
+# Installed, without a checkout
+# =============================================================================
+
+{
+	my $installed = PostgreSQL::Test::Utils::tempdir();
+	my $eikon = "$installed/usr/share/eikon_features/bin/eikon";
+	local %ENV = (%ENV, TMPDIR => "$work/tmp", EIKON_URL => $stack->url);
+	delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL PGHOST PGPORT PGUSER PGDATABASE)};
+
+	run([ 'make', '-s', 'install-http', "DESTDIR=$installed" ], '>', \$stdout, '2>', \$stderr) or diag $stderr;
+	is(readlink("$installed/usr/bin/eikon"), '/usr/share/eikon_features/bin/eikon', 'a link in /usr/bin');
+	run([ $eikon, '--version' ], '>', \$stdout, '2>', \$stderr);
+	is($stdout, "eikon $version\n", '--version');
+	run([ $eikon, 'help' ], '>', \$stdout, '2>', \$stderr);
+	is($stdout, $help, 'help');
+	run([ $eikon, 'status', '--format', 'json' ], '>', \$stdout, '2>', \$stderr) or diag $stderr;
+	is(decode_json($stdout)->{postgresql}, 'up', 'status');
+	run([ $eikon, 'up' ], '>', \$stdout, '2>', \$stderr);
+	like($stderr, qr/is no checkout of eikon_features/, 'up takes a checkout');
+}
+
 # =============================================================================
 # What is not there
 # =============================================================================
