@@ -129,7 +129,7 @@ sysusersdir = /usr/lib/sysusers.d
 install_data = install -m 644
 
 install-http:
-	install -d $(addprefix $(DESTDIR),$(addprefix $(sharedir)/,bin deploy web/docs web/problems) $(sysconfdir) $(bindir) $(unitdir) $(sysusersdir))
+	install -d $(addprefix $(DESTDIR),$(addprefix $(sharedir)/,bin deploy prometheus web/docs web/problems) $(sysconfdir) $(bindir) $(unitdir) $(sysusersdir))
 	$(install_data) eikon_features.control $(DESTDIR)$(sharedir)/
 	$(install_data) deploy/lib.sh $(DESTDIR)$(sharedir)/deploy/
 	install bin/eikon $(DESTDIR)$(sharedir)/bin/
@@ -137,6 +137,7 @@ install-http:
 	$(install_data) $(filter-out web/result.html,$(wildcard web/*.*)) $(DESTDIR)$(sharedir)/web/
 	$(install_data) $(wildcard web/docs/*) $(DESTDIR)$(sharedir)/web/docs/
 	$(install_data) $(wildcard web/problems/*) $(DESTDIR)$(sharedir)/web/problems/
+	$(install_data) $(wildcard deploy/prometheus/*) $(DESTDIR)$(sharedir)/prometheus/
 	$(install_data) $(wildcard deploy/systemd/*.service) $(DESTDIR)$(unitdir)/
 	$(install_data) deploy/systemd/sysusers.conf $(DESTDIR)$(sysusersdir)/eikon_features.conf
 	for file in gateway.conf postgrest.conf; do \
