@@ -34,7 +34,7 @@ my $prelude = <<'SH';
 set -u
 inside() { podman $ST exec "$NAME" "$@"; }
 sql() { inside psql -X -A -t -c "$1"; }
-status() { curl -s -g -o /dev/null -m 8 -w '%{http_code}' "$@"; }
+status() { curl -s -g -o /dev/null -m 8 -w '%{http_code}\n' "$@"; }
 up() { [ "$(status http://127.0.0.1:5000/health)" = 200 ]; }
 settled() { [ "$(sql "SELECT count(*) FROM eikon_runs WHERE status IN ('queued', 'running')")" = 0 ]; }
 SH
@@ -463,10 +463,11 @@ sub service
 
 my $healthy = 'inside /usr/share/eikon_features/container/health >/dev/null || exit';
 my @three = together(
-	service('database', $healthy),
+	service('database', "$healthy\necho \"Authorization: Bearer \$(inside eikon token)\" >$work/token"),
 	service('postgrest', $healthy, EIKON_DATABASE_HOST => '127.0.0.1'),
 	service('gateway', <<SH));
 up || exit
+status $http/uploads -H \@$work/token
 curl -s $http/features?select=user_id | jq length
 status $http/rpc/run_etl -X POST
 SH
@@ -475,7 +476,7 @@ foreach my $i (0 .. 2)
 	is(join(' ', map { $_ // '?' } @{ $three[$i] }{qw(probe code)}), '0 0', (qw(database postgrest gateway))[$i] . ': probe, exit code')
 	  or diag(tail($three[$i]{text}));
 }
-is($three[2]{output}, "10\n200", 'the three of them serve');
+is($three[2]{output}, "200\n10\n200", 'the three of them serve');
 
 # A password that PostgreSQL does not take
 my @wrong = together(
