@@ -10,8 +10,6 @@
 # ("docker buildx imagetools inspect debian:bookworm-slim" says which it is today).
 ARG DEBIAN_TAG=bookworm-slim
 
-FROM postgrest/postgrest:v12.0.2 AS postgrest
-
 FROM debian:${DEBIAN_TAG} AS build
 # Swagger UI comes from the Debian package that has it; the rest of R stays where it is.
 RUN apt-get update \
@@ -56,7 +54,7 @@ RUN groupadd -r -g 999 postgres \
  && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
  && install -d -o postgres -g postgres -m 700 /var/lib/eikon_features /var/lib/eikon_features/keys \
  && install -d -o postgres -g postgres -m 750 /run/eikon_features /run/postgrest
-COPY --from=postgrest /bin/postgrest /usr/bin/postgrest
+COPY --from=postgrest/postgrest:v12.0.2 /bin/postgrest /usr/bin/postgrest
 COPY --from=build /out/ /
 COPY data /data
 
