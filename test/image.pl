@@ -304,6 +304,10 @@ is($resumed->{output}, '3|succeeded|2', 'a run that the stop has cut off is run 
 # --- What can be said
 
 my $password = write_file("$work/password", "it's \\ secret: 7\n");
+# of a container that was killed: init, which is there, would be the one that has the socket
+my $stale = tempdir('stale-XXXXXX', DIR => $work);
+write_file("$stale/.s.PGSQL.5433.lock", "1\n/var/lib/eikon_features/db\n");
+system("chown -R 999:999 $stale") == 0 or die 'chown';
 my $key = 'k' x 40;
 my $set = good('settings', <<SH, '-v', "$password:/run/secrets/password:ro", '-e', 'EIKON_PASSWORD_FILE=/run/secrets/password',
 export PGPASSWORD="it's \\\\ secret: 7"
@@ -318,6 +322,7 @@ inside bash -c 'tr "\\\\0" "\\n" </proc/1/environ | grep -c -e secret -e kkkk; l
 inside psql -X -A -t -c 'SELECT schedule, command FROM cron.job'
 sql "SELECT count(*) > 0 FROM eikon_runs WHERE skipped"
 SH
+	'-v', "$stale:/run/postgresql",
 	'-e', "EIKON_JWT_SECRET=$key", '-e', 'EIKON_ANONYMOUS=no', '-e', 'EIKON_LOAD=no', '-e', 'PORT=5001', '-e', 'PGPORT=5433',
 	'-e', 'EIKON_SCHEDULE=* * * * *');
 is($set->{output}, "0\npassword authentication failed\n401 200\n0\n* * * * *|SELECT eikon_submit_etl(skip_unchanged => true)\nf",

@@ -97,8 +97,11 @@ check_settings() {
 
 # --- Where it works
 
+# What this container has left when it was killed goes. Of its pids PostgreSQL would take
+# any process that has one now for another server at the same socket.
 make_runtime() {
-    { mkdir -p "$runtime" "$sockets" /var/run/postgresql && rm -rf "${runtime:?}"/* && mkdir "$runtime/services"; } 2>/dev/null ||
+    { mkdir -p "$runtime" "$sockets" /var/run/postgresql && find "$runtime" -mindepth 1 -delete && mkdir "$runtime/services" &&
+        rm -f "/var/run/postgresql/.s.PGSQL.$db_port.lock"; } 2>/dev/null ||
         die "$(id -un) ($(id -u)) cannot write to $runtime: a read-only container takes --tmpfs /run --tmpfs /tmp"
 }
 
