@@ -322,11 +322,11 @@ inside bash -c 'tr "\\\\0" "\\n" </proc/1/environ | grep -c -e secret -e kkkk; l
 inside psql -X -A -t -c 'SELECT schedule, command FROM cron.job'
 sql "SELECT count(*) > 0 FROM eikon_runs WHERE skipped"
 SH
-	'-v', "$stale:/run/postgresql",
+	'-v', "$stale:/run/postgresql", '--read-only', '--tmpfs', '/run:noexec', '--tmpfs', '/tmp:noexec',
 	'-e', "EIKON_JWT_SECRET=$key", '-e', 'EIKON_ANONYMOUS=no', '-e', 'EIKON_LOAD=no', '-e', 'PORT=5001', '-e', 'PGPORT=5433',
 	'-e', 'EIKON_SCHEDULE=* * * * *');
 is($set->{output}, "0\npassword authentication failed\n401 200\n0\n* * * * *|SELECT eikon_submit_etl(skip_unchanged => true)\nf",
-	'password, key, no strangers, nothing loaded, ports and schedule');
+	'password, key, no strangers, nothing loaded, ports and schedule, in a read-only container');
 
 my $scheduled = do
 {

@@ -328,13 +328,14 @@ prepare_gateway() {
 
 # --- s6
 
-copy_services() {
+# As links, since nothing may be executed in what --tmpfs makes.
+link_services() {
     local service
     for service in $services; do
-        cp -R "$share/container/services/$service" "$runtime/services/"
-        cp "$share/container/finish" "$runtime/services/$service/"
+        cp -Rs "$share/container/services/$service" "$runtime/services/"
+        ln -s "$share/container/finish" "$runtime/services/$service/"
     done
-    cp -R "$share/container/s6" "$runtime/services/.s6-svscan"
+    cp -Rs "$share/container/s6" "$runtime/services/.s6-svscan"
 }
 
 main() {
@@ -354,7 +355,7 @@ main() {
         prepare_gateway
         ! has postgres || say "http://127.0.0.1:$PORT" >"$volume/url"
     fi
-    copy_services
+    link_services
     log "starting $services"
     trap - EXIT INT TERM
     exec s6-svscan "$runtime/services"
