@@ -141,7 +141,7 @@ require_input() {
 # --- The database
 
 interrupted() {
-    log 'stopped before the start was complete; the next one begins it again'
+    log 'stopped before the start was complete; the next one begins it again' >&2
     exit 0
 }
 
@@ -339,11 +339,11 @@ link_services() {
 }
 
 main() {
+    trap interrupted INT TERM
+    trap stop_setup EXIT
     choose_services "$@"
     check_settings
     take_secrets
-    trap interrupted INT TERM
-    trap stop_setup EXIT
     make_runtime
     if has postgres; then
         require_input
@@ -357,7 +357,7 @@ main() {
     fi
     link_services
     log "starting $services"
-    trap - EXIT INT TERM
+    trap - EXIT
     exec s6-svscan "$runtime/services"
 }
 
