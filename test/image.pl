@@ -335,7 +335,9 @@ my $scheduled = do
 };
 like($scheduled->{output}, qr/^(?:queued|running|succeeded)$/, 'the schedule has begun a run');
 
+# What is beside the files: what only root enters, a link to nowhere, one to itself.
 my $mixed = files();
+mkdir("$mixed/lost+found", 0700) && symlink('nowhere', "$mixed/old.csv") && symlink('.', "$mixed/self") or die "$mixed: $!";
 write_file("$mixed/users.csv", "user_id,name,email,signup_date\n1,Alice,a\@example.com,yesterday\n");
 my $failed = good('files with faults', <<SH, '-v', "$mixed:/data:ro");
 up && settled || exit

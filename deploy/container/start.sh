@@ -131,10 +131,10 @@ require_input() {
     { [ -d "$input" ] && [ -r "$input" ] && [ -x "$input" ]; } ||
         die "$(id -un) ($(id -u)) cannot read the directory $input: see what is mounted there, and its permissions"
     [ ! -f "$db/PG_VERSION" ] && [ "$load" = yes ] || return 0
-    file=$(find -L "$input" -type f -print -quit 2>/dev/null)
+    file=$(find -L "$input" -maxdepth 1 -type f -print -quit)
     [ -n "$file" ] ||
         die "there are no files in $input: mount the directory that has them (-v \"\$PWD/data:/data:ro\"), or set EIKON_LOAD=no to load none now"
-    file=$(find -L "$input" ! -readable -print -quit 2>/dev/null)
+    file=$(find -L "$input" -maxdepth 1 -type f ! -readable -print -quit)
     [ -z "$file" ] || die "$(id -un) ($(id -u)) cannot read $file: see its permissions"
 }
 
