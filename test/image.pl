@@ -298,6 +298,7 @@ SH
 my $resumed = good('resumed', <<SH, @kept);
 up && settled || exit
 sql "SELECT run_id, status, attempts FROM eikon_runs ORDER BY run_id DESC LIMIT 1"
+sql "UPDATE pg_extension SET extversion = '99' WHERE extname = 'eikon_features'" >/dev/null
 SH
 is($resumed->{output}, '3|succeeded|2', 'a run that the stop has cut off is run again');
 
@@ -358,6 +359,8 @@ chmod(0600, "$half/users.csv");
 my $roots = tempdir('roots-XXXXXX', DIR => $work);
 my $other = volume();
 change_volume($other, 'mkdir /var/lib/eikon_features/db && echo 14 >/var/lib/eikon_features/db/PG_VERSION');
+my $lost = volume();
+change_volume($lost, 'mkdir /var/lib/eikon_features/db && echo 7 >/var/lib/eikon_features/db/part');
 my $nothing = write_file("$work/nothing", '');
 my $short = write_file("$work/short", "too short\n");
 my $secret = write_file("$work/secret", 'x');
@@ -381,6 +384,8 @@ foreach my $case (
 	[ 'a port that is none', qr/PORT is a number from 1024 to 65535, not "http"/, '-e', 'PORT=http' ],
 	[ 'a port of the database that is none', qr/PGPORT is a number from 1024 to 65535, not "99999"/, '-e', 'PGPORT=99999' ],
 	[ 'a volume of another PostgreSQL', qr/is PostgreSQL 14's, and this is PostgreSQL 15:\ndump it/, '-v', "$other:/var/lib/eikon_features" ],
+	[ 'a volume with half a database', qr{what is in /var/lib/eikon_features/db is no database: restore}, '-v', "$lost:/var/lib/eikon_features" ],
+	[ 'a volume of a later version', qr{the extensions in /var/lib/eikon_features cannot be brought to the versions of this image}, @kept ],
 	[ "a volume that is somebody else's", qr/must belong to postgres \(999\): it belongs to root \(0\)/, '-v', "$roots:/var/lib/eikon_features" ],
 	[ 'a service that is none', qr/no service is called "apache"/, '--', 'apache' ],
 	[ 'a database that cannot be reached', qr/there is no key of tokens: give EIKON_JWT_SECRET/, '--', 'postgrest' ])

@@ -123,6 +123,8 @@ take_volume() {
         die "the database in $volume is PostgreSQL $(cat "$db/PG_VERSION")'s, and this is PostgreSQL $major:
 dump it with the image that made it (pg_dump eikon), and restore the dump into a new volume"
     fi
+    [ ! -d "$db" ] || [ -f "$db/PG_VERSION" ] || rmdir "$db" 2>/dev/null ||
+        die "what is in $db is no database: restore the volume, or move that away to begin anew"
     rm -f "$db/postmaster.pid"
 }
 
@@ -200,7 +202,7 @@ init_cluster() {
 
 # sql DATABASE: the script on stdin, on the server that only sets up
 sql() {
-    psql -X -q -At -v ON_ERROR_STOP=1 -h "$runtime" -U postgres -d "$1" -o /dev/null
+    psql -X -q -At -v ON_ERROR_STOP=1 -h "$runtime" -U postgres -d "$1" -o /dev/null || return 1
 }
 
 # No worker takes up what is submitted before the server is everyone's.
@@ -218,7 +220,7 @@ SQL
 }
 
 create_extensions() {
-    sql eikon <<'SQL'
+    sql eikon <<'SQL' || die "the extensions in $volume cannot be brought to the versions of this image: use the image that was there before, or a newer one"
 SET client_min_messages = warning;
 BEGIN;
 CREATE EXTENSION IF NOT EXISTS pg_cron;
