@@ -387,6 +387,7 @@ foreach my $case (
 	[ 'a volume with half a database', qr{what is in /var/lib/eikon_features/db is no database: restore}, '-v', "$lost:/var/lib/eikon_features" ],
 	[ 'a volume of a later version', qr{the extensions in /var/lib/eikon_features cannot be brought to the versions of this image}, @kept ],
 	[ "a volume that is somebody else's", qr/must belong to postgres \(999\): it belongs to root \(0\)/, '-v', "$roots:/var/lib/eikon_features" ],
+	[ "somebody else's user", qr/it runs as the user postgres \(999\), not as 1000/, '--user', '1000' ],
 	[ 'a service that is none', qr/no service is called "apache"/, '--', 'apache' ],
 	[ 'a database that cannot be reached', qr/there is no key of tokens: give EIKON_JWT_SECRET/, '--', 'postgrest' ])
 {

@@ -97,6 +97,11 @@ check_settings() {
 
 # --- Where it works
 
+require_user() {
+    [ "$(id -u)" = "$(id -u postgres)" ] ||
+        die "it runs as the user postgres ($(id -u postgres)), not as $(id -u): leave out what says otherwise (--user)"
+}
+
 # What this container has left when it was killed goes. Of its pids PostgreSQL would take
 # any process that has one now for another server at the same socket.
 make_runtime() {
@@ -345,6 +350,7 @@ main() {
     trap stop_setup EXIT
     choose_services "$@"
     check_settings
+    require_user
     take_secrets
     make_runtime
     if has postgres; then
