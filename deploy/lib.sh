@@ -160,10 +160,12 @@ usable_port() {
 }
 
 # require_key NAME KEY: PostgREST takes any text as the key of tokens, and a short one can
-# be guessed. Of "@" it would read a file.
+# be guessed. Of "@" it would read a file. With a public key as the text of a secret,
+# whoever has that key could sign.
 require_key() {
     case $2 in
         @*) die "$1 must not begin with @" ;;
+        *-----BEGIN*) die "$1 is in the format PEM: give it as a JSON Web Key" ;;
     esac
     [ ${#2} -ge 32 ] || die "$1 must be 32 characters or more, a JSON Web Key, or a set of them"
 }

@@ -371,6 +371,8 @@ foreach my $case (
 	[ 'a directory that it cannot read', qr{postgres \(999\) cannot read the directory /data}, '-v', "$closed:/data:ro" ],
 	[ 'a file that it cannot read', qr{postgres \(999\) cannot read /data/users.csv}, '-v', "$half:/data:ro" ],
 	[ 'a key that is too short', qr/EIKON_JWT_SECRET must be 32 characters or more/, '-e', 'EIKON_JWT_SECRET=short' ],
+	[ 'a key in PEM', qr/EIKON_JWT_SECRET is in the format PEM: give it as a JSON Web Key/,
+		'-e', "EIKON_JWT_SECRET=-----BEGIN PUBLIC KEY-----\n" . 'A' x 40 ],
 	[ 'a key in a file that is too short', qr/EIKON_JWT_SECRET must be 32 characters or more/,
 		'-v', "$short:/k:ro", '-e', 'EIKON_JWT_SECRET_FILE=/k' ],
 	[ 'a secret in no file', qr{cannot read EIKON_PASSWORD_FILE: /nowhere}, '-e', 'EIKON_PASSWORD_FILE=/nowhere' ],
