@@ -134,15 +134,17 @@ dump it with the image that made it (pg_dump eikon), and restore the dump into a
 }
 
 require_input() {
-    local file
+    local file found=
     { [ -d "$input" ] && [ -r "$input" ] && [ -x "$input" ]; } ||
         die "$(id -un) ($(id -u)) cannot read the directory $input: see what is mounted there, and its permissions"
     [ ! -f "$db/PG_VERSION" ] && [ "$load" = yes ] || return 0
-    file=$(find -L "$input" -maxdepth 1 -type f -print -quit)
-    [ -n "$file" ] ||
+    for file in "$input"/*; do
+        [ -f "$file" ] || continue
+        [ -r "$file" ] || die "$(id -un) ($(id -u)) cannot read $file: see its permissions"
+        found=yes
+    done
+    [ -n "$found" ] ||
         die "there are no files in $input: mount the directory that has them (-v \"\$PWD/data:/data:ro\"), or set EIKON_LOAD=no to load none now"
-    file=$(find -L "$input" -maxdepth 1 -type f ! -readable -print -quit)
-    [ -z "$file" ] || die "$(id -un) ($(id -u)) cannot read $file: see its permissions"
 }
 
 # --- The database
