@@ -323,7 +323,7 @@ inside bash -c 'tr "\\\\0" "\\n" </proc/1/environ | grep -c -e secret -e kkkk; l
 inside psql -X -A -t -c 'SELECT schedule, command FROM cron.job'
 sql "SELECT count(*) > 0 FROM eikon_runs WHERE skipped"
 SH
-	'-v', "$stale:/run/postgresql", '--read-only', '--tmpfs', '/run:noexec', '--tmpfs', '/tmp:noexec',
+	'-v', "$stale:/run/postgresql", '--read-only', '--tmpfs', '/run:mode=1777,noexec,notmpcopyup', '--tmpfs', '/tmp:noexec',
 	'-e', "EIKON_JWT_SECRET=$key", '-e', 'EIKON_ANONYMOUS=no', '-e', 'EIKON_LOAD=no', '-e', 'PORT=5001', '-e', 'PGPORT=5433',
 	'-e', 'EIKON_SCHEDULE=* * * * *');
 is($set->{output}, "0\npassword authentication failed\n401 200\n0\n* * * * *|SELECT eikon_submit_etl(skip_unchanged => true)\nf",
@@ -389,6 +389,8 @@ foreach my $case (
 	[ 'a volume with half a database', qr{what is in /var/lib/eikon_features/db is no database: restore}, '-v', "$lost:/var/lib/eikon_features" ],
 	[ 'a volume of a later version', qr{the extensions in /var/lib/eikon_features cannot be brought to the versions of this image}, @kept ],
 	[ "a volume that is somebody else's", qr/must belong to postgres \(999\): it belongs to root \(0\)/, '-v', "$roots:/var/lib/eikon_features" ],
+	[ 'no place to write to', qr{postgres \(999\) cannot write to /run/eikon_features: a read-only container takes},
+		'--read-only', '--tmpfs', '/run:mode=755,notmpcopyup' ],
 	[ "somebody else's user", qr/it runs as the user postgres \(999\), not as 1000/, '--user', '1000' ],
 	[ 'a service that is none', qr/no service is called "apache"/, '--', 'apache' ],
 	[ 'a database that cannot be reached', qr/there is no key of tokens: give EIKON_JWT_SECRET/, '--', 'postgrest' ])

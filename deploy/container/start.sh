@@ -107,7 +107,7 @@ require_user() {
 make_runtime() {
     { mkdir -p "$runtime" "$sockets" /var/run/postgresql && find "$runtime" -mindepth 1 -delete && mkdir "$runtime/services" &&
         rm -f "/var/run/postgresql/.s.PGSQL.$db_port.lock"; } 2>/dev/null ||
-        die "$(id -un) ($(id -u)) cannot write to $runtime: a read-only container takes --tmpfs /run --tmpfs /tmp"
+        die "$(id -un) ($(id -u)) cannot write to $runtime: a read-only container takes --tmpfs /run:mode=1777 --tmpfs /tmp"
 }
 
 require_free_port() {
