@@ -299,6 +299,7 @@ my $resumed = good('resumed', <<SH, @kept);
 up && settled || exit
 sql "SELECT run_id, status, attempts FROM eikon_runs ORDER BY run_id DESC LIMIT 1"
 sql "UPDATE pg_extension SET extversion = '99' WHERE extname = 'eikon_features'" >/dev/null
+sql "ALTER SYSTEM SET default_transaction_read_only = on" >/dev/null
 SH
 is($resumed->{output}, '3|succeeded|2', 'a run that the stop has cut off is run again');
 
@@ -387,7 +388,7 @@ foreach my $case (
 	[ 'a port of the database that is none', qr/PGPORT is a number from 1024 to 65535, not "99999"/, '-e', 'PGPORT=99999' ],
 	[ 'a volume of another PostgreSQL', qr/is PostgreSQL 14's, and this is PostgreSQL 15:\ndump it/, '-v', "$other:/var/lib/eikon_features" ],
 	[ 'a volume with half a database', qr{what is in /var/lib/eikon_features/db is no database: restore}, '-v', "$lost:/var/lib/eikon_features" ],
-	[ 'a volume of a later version', qr{the extensions in /var/lib/eikon_features cannot be brought to the versions of this image}, @kept ],
+	[ 'a volume of a later version', qr{no update path from version "99" .*\nstart: the extensions in /var/lib/eikon_features cannot be}, @kept ],
 	[ "a volume that is somebody else's", qr/must belong to postgres \(999\): it belongs to root \(0\)/, '-v', "$roots:/var/lib/eikon_features" ],
 	[ 'no place to write to', qr{postgres \(999\) cannot write to /run/eikon_features: a read-only container takes},
 		'--read-only', '--tmpfs', '/run:mode=755,notmpcopyup' ],

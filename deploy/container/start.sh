@@ -207,9 +207,10 @@ init_cluster() {
     say 'host all all all scram-sha-256' >>"$new/pg_hba.conf"
 }
 
-# sql DATABASE: the script on stdin, on the server that only sets up
+# sql DATABASE: the script on stdin, on the server that only sets up, whatever its users
+# have set for sessions
 sql() {
-    psql -X -q -At -v ON_ERROR_STOP=1 -h "$runtime" -U postgres -d "$1" -o /dev/null || return 1
+    PGOPTIONS='-c default_transaction_read_only=off -c statement_timeout=0' psql -X -q -At -v ON_ERROR_STOP=1 -h "$runtime" -U postgres -d "$1" -o /dev/null || return 1
 }
 
 # No worker takes up what is submitted before the server is everyone's.
@@ -227,7 +228,7 @@ SQL
 }
 
 create_extensions() {
-    sql eikon <<'SQL' || die "the extensions in $volume cannot be brought to the versions of this image: use the image that was there before, or a newer one"
+    sql eikon <<'SQL' || die "the extensions in $volume cannot be brought to the versions of this image, see above: use the image that was there before, or a newer one"
 SET client_min_messages = warning;
 BEGIN;
 CREATE EXTENSION IF NOT EXISTS pg_cron;
