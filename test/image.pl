@@ -228,6 +228,7 @@ like($told, qr/"postgresql","up"\n"postgrest","up"\n"gateway","up"/, 'eikon stat
 like($told, qr/succeeded/, 'eikon runs inside');
 like($served->{log}, qr/ETL run 1 of "\/data" succeeded: 10 users/, "PostgreSQL's log is the container's");
 like($served->{log}, qr{"GET /features\?order=user_id HTTP/1.1" 200}, "so is nginx's");
+unlike($served->{log}, qr{"GET /health HTTP/1.1" 200}, 'but for checks of health that find nothing wrong');
 like($served->{log}, qr/Starting PostgREST 12/, "so is PostgREST's");
 unlike($served->{log}, qr/WARNING|NOTICE/, 'it starts without complaints');
 

@@ -328,12 +328,16 @@ prepare_postgrest() {
     export PGRST_OPENAPI_SERVER_PROXY_URI=${PGRST_OPENAPI_SERVER_PROXY_URI:-http://127.0.0.1:$PORT}
 }
 
+# Checks of health that find nothing wrong are not logged: there is one every few seconds.
+# shellcheck disable=SC2016 # nginx's
 prepare_gateway() {
     local own=$runtime/gateway
     require_free_port PORT "$PORT"
     mkdir -p "$own/tmp"
-    sed -e 's,^error_log .*,error_log stderr;,' -e 's,access_log .*,access_log /dev/stdout;,' "$share/nginx.conf" >"$own/nginx.conf"
+    sed -e 's,^error_log .*,error_log stderr;,' \
+        -e 's,access_log .*,access_log /dev/stdout combined if=$eikon_logged;,' "$share/nginx.conf" >"$own/nginx.conf"
     gateway_conf /etc/eikon_features/gateway.conf "$sockets/postgrest.sock" "$PORT" "$share/web" >"$own/gateway.conf"
+    say 'map "$status $remote_addr $request_uri" $eikon_logged { default 1; "~^(?:200|401) 127\.0\.0\.1 /health$" 0; }' >>"$own/gateway.conf"
 }
 
 # --- s6
