@@ -65,5 +65,5 @@ WORKDIR /tmp
 VOLUME /var/lib/eikon_features
 EXPOSE 5000 5432
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["/usr/share/eikon_features/container/health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10m CMD ["/usr/share/eikon_features/container/health"]
 ENTRYPOINT ["/usr/share/eikon_features/container/start.sh"]
