@@ -26,13 +26,12 @@ ifneq (,$(WERROR))
 PG_CFLAGS += -Werror
 endif
 
-# Tests of "make installcheck"; the server must be able to read test/data.
+# Tests of "make installcheck"; the server must be able to read test/data. Those of test/t
+# start servers of their own, with tools that "make check" sees to.
 REGRESS := $(sort $(notdir $(basename $(wildcard test/sql/*.sql))))
 REGRESS_OPTS = --inputdir=test --encoding=UTF8
 ISOLATION := $(sort $(notdir $(basename $(wildcard test/isolation/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test/isolation
-PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
-TAP_TESTS := $(if $(PROVE_TESTS),1)
 
 # Goals that must work before PostgreSQL is installed. They are kept apart
 # from PGXS, which has a "check" of its own.
