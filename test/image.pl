@@ -304,6 +304,18 @@ sql "ALTER SYSTEM SET default_transaction_read_only = on" >/dev/null
 SH
 is($resumed->{output}, '3|succeeded|2', 'a run that the stop has cut off is run again');
 
+# As the README has it
+good('dumped', "up || exit\ninside pg_dump -Fc >$work/dump && [ -s $work/dump ]", @kept);
+my $restored = good('restored', <<SH, '-e', 'EIKON_LOAD=no');
+up || exit
+podman \$ST exec -i "\$NAME" pg_restore -e -d eikon <$work/dump 2>&1 || exit
+sql 'SELECT seven FROM mine'
+sql "SELECT string_agg(run_id || ' ' || status, ', ' ORDER BY run_id) FROM eikon_runs"
+curl -s $http/features?select=user_id | jq length
+status $http/rpc/run_etl -X POST
+SH
+is($restored->{output}, "7\n1 succeeded, 2 succeeded, 3 succeeded\n10\n200", 'a dump is restored into a new volume');
+
 # --- What can be said
 
 my $password = write_file("$work/password", "it's \\ secret: 7\n");
