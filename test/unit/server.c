@@ -265,7 +265,11 @@ errfinish(const char *filename, int lineno, const char *funcname)
 }
 
 void
+#if PG_VERSION_NUM >= 160000
+ExceptionalCondition(const char *condition, const char *file, int line)
+#else
 ExceptionalCondition(const char *condition, const char *type, const char *file, int line)
+#endif
 {
 	fail_msg("assertion \"%s\" failed at %s:%d", condition, file, line);
 	abort();
