@@ -83,7 +83,7 @@ test_case(void **state)
 		{
 			void *block = NULL;
 
-			assert_int_equal(posix_memalign(&block, ALIGNMENTS, align + len), 0);
+			assert_int_equal(posix_memalign(&block, ALIGNMENTS, Max(align + len, 1)), 0);
 			fill(test, (char *) block + align, len);
 			for (int way = 0; way < nways; way++)
 				compare(test, &ways[way], (char *) block + align, len);
