@@ -18,6 +18,6 @@ versions() {
 
 found=$(versions)
 printf '%s\n' "$found"
-# of both extensions twice, of the packages and of the changelog
+# of both extensions twice, of META.json, of the packages and of the changelog
 [ "$(printf '%s\n' "$found" | wc -l)" = 7 ] || { echo 'there should be 7' >&2; exit 1; }
 [ "$(printf '%s\n' "$found" | cut -d ' ' -f 1 | sort -u | wc -l)" = 1 ] || { echo 'they differ' >&2; exit 1; }
