@@ -77,6 +77,7 @@ help:
 	@echo 'make                 build the extension (PG_CONFIG= chooses the PostgreSQL)'
 	@echo 'make install         install it into that PostgreSQL'
 	@echo 'make install-http    install what serves HTTP: pages, configuration, units, the command eikon'
+	@echo 'make uninstall       remove it again (uninstall-http: what install-http put there, but for configuration)'
 	@echo 'make installcheck    test the installed extension on the running server'
 	@echo 'make clean           remove what was built'
 	@echo 'make run             try it: private servers on loopback, with the files of data/ (PORT=5001: HTTP)'
