@@ -95,7 +95,8 @@ is($metrics->{'eikon_runs records_read'}, 8, 'records are counted');
 is($metrics->{'eikon_runs records_rejected'}, 1, 'and rejects, of the run that features comes from');
 cmp_ok($metrics->{'eikon_size rejects'}, '>', 0, 'they take space');
 
-# --- One that goes on, and one that waits
+# --- One that waits, and one that goes on, as far as the table lets it
+is($metrics->{'eikon_running longest'}, 0, 'none goes on');
 {
 	my $session = $node->background_psql('postgres');
 
@@ -104,6 +105,15 @@ cmp_ok($metrics->{'eikon_size rejects'}, '>', 0, 'they take space');
 	$metrics = scrape();
 	is($metrics->{'eikon_health queued'}, 1, 'one waits');
 	cmp_ok($metrics->{'eikon_health oldest_queued_age'}, '>', 0, 'for some time');
+	$session->query_safe('ROLLBACK');
+	$node->safe_psql('postgres', 'SELECT status FROM eikon_wait_etl((SELECT max(run_id) FROM eikon_runs))');
+	$session->query_safe('BEGIN; LOCK features IN SHARE MODE');
+	$node->safe_psql('postgres', "SELECT eikon_submit_etl('$dir')");
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_locks WHERE relation = 'features'::regclass AND NOT granted")
+	  or die 'the run does not come to the table';
+	$metrics = scrape();
+	is($metrics->{'eikon_health running'}, 1, 'one goes on');
+	cmp_ok($metrics->{'eikon_running longest'}, '>', 0, 'for some time');
 	$session->query_safe('ROLLBACK');
 	$session->quit;
 }
