@@ -46,6 +46,14 @@ find_pg_config() {
     path=$(command -v pg_config) && pg_config_complete "$path" && printf '%s\n' "$path"
 }
 
+# Prints the major version of the PostgreSQL of PG_CONFIG, where it is one of Debian's packages.
+packaged_major() {
+    local dir
+    dir=$("$PG_CONFIG" --bindir)
+    [[ $dir =~ ^/usr/lib/postgresql/([0-9]+)/bin$ ]] && dpkg-query -S "$dir/postgres" >/dev/null 2>&1 &&
+        printf '%s\n' "${BASH_REMATCH[1]}"
+}
+
 # PostgreSQL refuses to run as root: prints the user to run it as.
 server_user() {
     if [ "$(id -u)" != 0 ]; then

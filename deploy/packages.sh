@@ -3,7 +3,7 @@
 # packages.sh GROUP: installs the Debian or Ubuntu packages that are missing.
 #
 #	run	compiler, PostgreSQL, libraries: what building and running takes
-#	check	run, bench, deb, and the tools of the tests
+#	check	run, bench, and the tools of the tests
 #	bench	run, the peers of the benchmark and its tools
 #	deb	what building the Debian packages and looking at them takes
 #	format	the formatter alone
@@ -129,16 +129,8 @@ need_for_deb() {
     need_package zlib1g-dev
 }
 
-# Whether the PostgreSQL to use is, or will be, one of packages.
-postgresql_is_packaged() {
-    local pg_config
-    pg_config=$(find_pg_config) || return 0
-    [[ $("$pg_config" --bindir) = /usr/lib/postgresql/* ]]
-}
-
 need_for_check() {
     need_for_bench
-    ! postgresql_is_packaged || need_for_deb
     need_for_format
     need_command clang-14 clang -- 'clang-14|clang'
     need_command valgrind -- valgrind

@@ -14,7 +14,8 @@
 #	deb		the Debian packages: that they build, lintian, and test/sql on what is in them
 #
 # A group that cannot run, or runs nothing, has failed. The last line is
-# "N passed, N failed". EIKON_OS_USER is, for root, the user to run the tests as
+# "N passed, N failed". Without GROUP, deb is left out where the PostgreSQL is not that of
+# Debian's packages. EIKON_OS_USER is, for root, the user to run the tests as
 # (postgres), PG_CONFIG the PostgreSQL to use.
 #
 # This part installs packages and makes the copy; groups.sh runs from there.
@@ -59,6 +60,13 @@ main() {
     server_user >/dev/null || die 'PostgreSQL does not run as root: set EIKON_OS_USER to the user to run it as'
     PG_CONFIG=$(find_pg_config) || die 'no PostgreSQL with server and development files found; set PG_CONFIG='
     export PG_CONFIG
+    if [ $# = 0 ] && ! packaged_major >/dev/null; then
+        say "Without the group deb: $PG_CONFIG is not of Debian's packages, which that one makes"
+        read -ra groups <<<"${all_groups/ deb/}"
+    fi
+    case " ${groups[*]} " in
+        *' deb '*) bash "$checkout/deploy/packages.sh" deb ;;
+    esac
 
     work=$(make_work_dir)
     case " ${groups[*]} " in

@@ -273,14 +273,6 @@ group_bench() {
     fi
 }
 
-# Prints the major version of the PostgreSQL in use if it is Debian's.
-debian_major() {
-    local dir
-    dir=$("$PG_CONFIG" --bindir)
-    [[ $dir =~ ^/usr/lib/postgresql/([0-9]+)/bin$ ]] && dpkg-query -S "$dir/postgres" >/dev/null 2>&1 &&
-        printf '%s\n' "${BASH_REMATCH[1]}"
-}
-
 # unpack_deb DIR DEB: a private PostgreSQL in DIR, with what is in the package.
 unpack_deb() {
     run deb-unpack bash deploy/prefix.sh "$1" && run deb-unpack dpkg -x "$2" "$1" && return
@@ -293,7 +285,7 @@ group_deb() {
     local dir=$work/deb major tests
     # whose server regress starts
     local bin=$dir/prefix${bin#"$prefix"}
-    if ! major=$(debian_major); then
+    if ! major=$(packaged_major); then
         say "The packages are for the PostgreSQL of Debian's packages, which that of $PG_CONFIG is not"
         count 0 1
         return
