@@ -11,7 +11,7 @@ use warnings FATAL => 'all';
 
 use Cwd qw(getcwd);
 use File::Temp qw(tempdir);
-use IPC::Run qw(run start finish);
+use IPC::Run qw(run);
 use JSON::PP;
 use Test::More;
 
