@@ -22,12 +22,14 @@ RUN apt-get update \
 COPY Makefile eikon_features.control eikon_api.control /build/
 COPY src /build/src
 COPY sql /build/sql
+COPY web/result.html /build/web/result.html
+RUN make -C /build -j "$(nproc)" with_llvm=no all \
+ && make -C /build with_llvm=no install DESTDIR=/out
+# What needs no compiler comes after it, so that a change of these builds nothing anew.
 COPY web /build/web
 COPY bin /build/bin
 COPY deploy /build/deploy
-RUN make -C /build -j "$(nproc)" with_llvm=no all \
- && make -C /build with_llvm=no install DESTDIR=/out \
- && make -C /build install-http DESTDIR=/out \
+RUN make -C /build install-http DESTDIR=/out \
  && rm -rf /out/usr/lib/systemd /out/usr/lib/sysusers.d \
  && cd /swagger/usr/lib/R/site-library/swagger/dist3 \
  && cp swagger-ui.css swagger-ui-bundle.js swagger-ui-standalone-preset.js favicon-32x32.png /out/usr/share/eikon_features/web/docs/ \
