@@ -5,14 +5,13 @@
 -- Tables. All of them hold user data, so pg_dump carries their rows.
 --
 
-CREATE TABLE features (
+-- What is known of a user and depends on nobody else, so that a new experiment changes one row.
+CREATE TABLE eikon_user_features (
 	user_id bigint NOT NULL,
 	name text,
 	email text,
 	signup_date date,
 	total_experiments bigint NOT NULL,
-	avg_experiments float8 NOT NULL,
-	experiments_pct float8 NOT NULL,
 	avg_experiment_run_time float8,
 	total_experiment_run_time float8,
 	most_common_compound_id bigint,
@@ -20,9 +19,60 @@ CREATE TABLE features (
 	most_common_compound_structure text,
 	most_common_compound_count bigint,
 	most_common_compound_ids bigint[],
-	CONSTRAINT features_pkey PRIMARY KEY (user_id)
+	CONSTRAINT eikon_user_features_pkey PRIMARY KEY (user_id)
 );
-COMMENT ON TABLE features IS 'one row per user: what the last ETL run derived from the source files';
+COMMENT ON TABLE eikon_user_features IS 'one row per user: the features that the last ETL run derived from the source files and that depend on this user alone; read the view features';
+COMMENT ON COLUMN eikon_user_features.user_id IS 'the user''s id in the users file';
+COMMENT ON COLUMN eikon_user_features.name IS 'the user''s name';
+COMMENT ON COLUMN eikon_user_features.email IS 'the user''s e-mail address';
+COMMENT ON COLUMN eikon_user_features.signup_date IS 'the day on which the user signed up';
+COMMENT ON COLUMN eikon_user_features.total_experiments IS 'number of experiments that the user ran';
+COMMENT ON COLUMN eikon_user_features.avg_experiment_run_time IS 'average run time of the user''s experiments whose run time is known';
+COMMENT ON COLUMN eikon_user_features.total_experiment_run_time IS 'sum of the run times of the user''s experiments';
+COMMENT ON COLUMN eikon_user_features.most_common_compound_id IS 'the compound that the user''s experiments list most often; of tied ones the lowest id';
+COMMENT ON COLUMN eikon_user_features.most_common_compound_name IS 'name of most_common_compound_id; NULL when no compounds file holds it';
+COMMENT ON COLUMN eikon_user_features.most_common_compound_structure IS 'structure of most_common_compound_id; NULL when no compounds file holds it';
+COMMENT ON COLUMN eikon_user_features.most_common_compound_count IS 'how often the user''s experiments list most_common_compound_id';
+COMMENT ON COLUMN eikon_user_features.most_common_compound_ids IS 'all compounds listed that often, ascending';
+
+-- Empty until the first run, so that a dump or a subscription can fill it.
+CREATE TABLE eikon_totals (
+	users bigint NOT NULL,
+	experiments bigint NOT NULL,
+	run_id bigint NOT NULL
+);
+CREATE UNIQUE INDEX eikon_totals_one_row ON eikon_totals ((true));
+ALTER TABLE eikon_totals REPLICA IDENTITY FULL;
+COMMENT ON TABLE eikon_totals IS 'one row, from the first ETL run on: the totals that the features of every user depend on';
+COMMENT ON COLUMN eikon_totals.users IS 'number of users';
+COMMENT ON COLUMN eikon_totals.experiments IS 'number of experiments of all users';
+COMMENT ON COLUMN eikon_totals.run_id IS 'the last run that changed eikon_user_features, eikon_compounds or these totals';
+COMMENT ON INDEX eikon_totals_one_row IS 'allows one row only';
+
+-- Each total is a subquery and not a join: rows are neither lost nor doubled with those of
+-- eikon_totals. Without its row the two columns are NULL.
+CREATE VIEW features WITH (security_invoker = true) AS
+SELECT
+	u.user_id,
+	u.name,
+	u.email,
+	u.signup_date,
+	u.total_experiments,
+	(SELECT t.experiments::pg_catalog.float8
+			OPERATOR(pg_catalog./) CASE WHEN t.users OPERATOR(pg_catalog.>) 0 THEN t.users ELSE 1 END::pg_catalog.float8
+		FROM ONLY eikon_totals t) AS avg_experiments,
+	u.total_experiments::pg_catalog.float8
+		OPERATOR(pg_catalog./) (SELECT CASE WHEN t.experiments OPERATOR(pg_catalog.>) 0 THEN t.experiments ELSE 1 END::pg_catalog.float8
+			FROM ONLY eikon_totals t) AS experiments_pct,
+	u.avg_experiment_run_time,
+	u.total_experiment_run_time,
+	u.most_common_compound_id,
+	u.most_common_compound_name,
+	u.most_common_compound_structure,
+	u.most_common_compound_count,
+	u.most_common_compound_ids
+FROM eikon_user_features u;
+COMMENT ON VIEW features IS 'one row per user: what the last ETL run derived from the source files';
 COMMENT ON COLUMN features.user_id IS 'the user''s id in the users file';
 COMMENT ON COLUMN features.name IS 'the user''s name';
 COMMENT ON COLUMN features.email IS 'the user''s e-mail address';
@@ -121,10 +171,10 @@ COMMENT ON COLUMN eikon_runs.experiments_read IS 'records in the user_experiment
 COMMENT ON COLUMN eikon_runs.experiments_loaded IS 'experiments taken';
 COMMENT ON COLUMN eikon_runs.experiments_rejected IS 'records of the user_experiments files that could not be taken';
 COMMENT ON COLUMN eikon_runs.unknown_compounds IS 'distinct compound ids that experiments list and no compounds file holds';
-COMMENT ON COLUMN eikon_runs.rows_inserted IS 'rows inserted into features';
-COMMENT ON COLUMN eikon_runs.rows_updated IS 'rows of features whose values changed';
-COMMENT ON COLUMN eikon_runs.rows_deleted IS 'rows of features whose user is gone';
-COMMENT ON COLUMN eikon_runs.rows_unchanged IS 'rows of features left as they were';
+COMMENT ON COLUMN eikon_runs.rows_inserted IS 'rows inserted into eikon_user_features';
+COMMENT ON COLUMN eikon_runs.rows_updated IS 'rows of eikon_user_features whose values changed';
+COMMENT ON COLUMN eikon_runs.rows_deleted IS 'rows of eikon_user_features whose user is gone';
+COMMENT ON COLUMN eikon_runs.rows_unchanged IS 'rows of eikon_user_features left as they were';
 COMMENT ON COLUMN eikon_runs.timings IS 'seconds spent per stage: users, compounds, user_experiments (reading each kind), store (deriving and writing)';
 COMMENT ON COLUMN eikon_runs.notes IS 'per file: size, records, the dialect detected, columns ignored';
 COMMENT ON COLUMN eikon_runs.error_code IS 'SQLSTATE of the error that ended the run; NULL unless it failed or was cancelled, and so the next columns';
@@ -204,7 +254,8 @@ COMMENT ON COLUMN eikon_uploads.content IS 'the file';
 
 COMMENT ON SEQUENCE eikon_uploads_upload_id_seq IS 'numbers the uploads';
 
-SELECT pg_catalog.pg_extension_config_dump('features', '');
+SELECT pg_catalog.pg_extension_config_dump('eikon_user_features', '');
+SELECT pg_catalog.pg_extension_config_dump('eikon_totals', '');
 SELECT pg_catalog.pg_extension_config_dump('eikon_compounds', '');
 -- What waits is left to the server that it waits on: a restored copy does not begin it again.
 SELECT pg_catalog.pg_extension_config_dump('eikon_runs', 'WHERE finished_at IS NOT NULL');
@@ -235,7 +286,7 @@ CREATE FUNCTION eikon_run_etl(
 RETURNS eikon_runs
 LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT
 AS 'MODULE_PATHNAME', 'eikon_run_etl';
-COMMENT ON FUNCTION eikon_run_etl IS 'reads the CSV files of a directory and brings the table features up to date, in the caller''s transaction';
+COMMENT ON FUNCTION eikon_run_etl IS 'reads the CSV files of a directory and brings features up to date, in the caller''s transaction';
 
 CREATE FUNCTION eikon_try_etl(
 	source text DEFAULT NULL,
@@ -475,7 +526,10 @@ COMMENT ON COLUMN eikon_progress.estimated_left IS 'time that the run will still
 
 -- The shapes that earlier systems published
 
-CREATE VIEW etl_results AS
+-- As features, they show a reader the rows that the policies on eikon_user_features let this
+-- reader see.
+
+CREATE VIEW etl_results WITH (security_invoker = true) AS
 SELECT
 	f.user_id,
 	f.name,
@@ -486,7 +540,7 @@ SELECT
 	t.compound_id,
 	c.compound_name,
 	c.compound_structure
-FROM features f
+FROM eikon_user_features f
 LEFT JOIN LATERAL pg_catalog.unnest(f.most_common_compound_ids) AS t (compound_id) ON true
 LEFT JOIN eikon_compounds c ON c.compound_id OPERATOR(pg_catalog.=) t.compound_id;
 COMMENT ON VIEW etl_results IS 'features with one row per tied most common compound; one row without compound for a user who has none';
@@ -500,7 +554,7 @@ COMMENT ON COLUMN etl_results.compound_id IS 'a compound that the user''s experi
 COMMENT ON COLUMN etl_results.compound_name IS 'the compound''s name; NULL when no compounds file holds it';
 COMMENT ON COLUMN etl_results.compound_structure IS 'the compound''s structure; NULL when no compounds file holds it';
 
-CREATE VIEW derived_exp_data AS
+CREATE VIEW derived_exp_data WITH (security_invoker = true) AS
 SELECT
 	f.user_id,
 	f.total_experiments AS total_exp_per_user,
@@ -517,13 +571,13 @@ COMMENT ON COLUMN derived_exp_data.avg_exp_time_per_user IS 'average run time of
 COMMENT ON COLUMN derived_exp_data.most_consumed_compound IS 'the compound that the user''s experiments list most often; of tied ones the lowest id';
 COMMENT ON COLUMN derived_exp_data.most_consumed_compound_name IS 'that compound''s name';
 
-CREATE VIEW feature_derivation AS
+CREATE VIEW feature_derivation WITH (security_invoker = true) AS
 SELECT
 	f.user_id,
 	f.total_experiments AS number_of_experiments,
 	f.total_experiment_run_time AS total_run_time,
 	CURRENT_DATE OPERATOR(pg_catalog.-) f.signup_date AS days_since_signup
-FROM features f;
+FROM eikon_user_features f;
 COMMENT ON VIEW feature_derivation IS 'features in the shape of the table feature_derivation';
 COMMENT ON COLUMN feature_derivation.user_id IS 'the user''s id';
 COMMENT ON COLUMN feature_derivation.number_of_experiments IS 'number of experiments that the user ran';

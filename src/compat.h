@@ -22,23 +22,13 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
-/*
- * Which indexes a written row must be added to: since 16 it may be only those that
- * summarize. For files that include access/tableam.h and executor/executor.h.
- */
+/* 16 can tell it to add entries to summarizing indexes only; for files that include executor/executor.h */
 #if PG_VERSION_NUM >= 160000
-#define EfIndexes TU_UpdateIndexes
-#define EF_NO_INDEXES TU_None
-#define EF_ALL_INDEXES TU_All
-#define EfInsertIndexTuples(result, slot, estate, update, indexes)        \
-	ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL, \
-						  (indexes) == TU_Summarizing)
+#define EfInsertIndexTuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
 #else
-#define EfIndexes bool
-#define EF_NO_INDEXES false
-#define EF_ALL_INDEXES true
-#define EfInsertIndexTuples(result, slot, estate, update, indexes) \
-	ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL)
+#define EfInsertIndexTuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
 #endif
 
 /* 18 counts the searches of an index scan, if asked */

@@ -310,7 +310,7 @@ EfPipelineFingerprint(EfDerivation *d, char *digits)
 }
 
 void
-EfPipelineDerive(EfDerivation *d)
+EfPipelineDerive(EfDerivation *d, bool view)
 {
 	static void (*const read[EF_KINDS])(EfDerivation *) = {
 		[EF_USERS] = read_users,
@@ -319,6 +319,7 @@ EfPipelineDerive(EfDerivation *d)
 	};
 
 	begin_team(d);
+	d->shared->view = view;
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
 	{
 		instr_time start;
@@ -424,7 +425,7 @@ next_tuple(void *arg, HeapTupleData *tuple)
 	}
 	packed = (EfPackedTuple *) d->at;
 	if (packed->len == 0)
-		EfStoreOutOfRange(packed->user_id);
+		EfFeaturesOutOfRange(packed->user_id);
 	ItemPointerSetInvalid(&tuple->t_self);
 	tuple->t_tableOid = InvalidOid;
 	tuple->t_len = packed->len;
@@ -437,7 +438,8 @@ EfTuples
 EfPipelineTuples(EfDerivation *derivation)
 {
 	derivation->tuples = EfStreamReadBegin(derivation->pool, &derivation->shared->tuples);
-	return (EfTuples){next_tuple, derivation, derivation->shared->totals.users};
+	return (EfTuples){derivation->shared->view ? &EfFeaturesView : &EfUserFeatures, next_tuple,
+					  derivation, derivation->shared->totals.users};
 }
 
 static bool

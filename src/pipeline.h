@@ -10,7 +10,7 @@
 #include "record.h"
 #include "reject.h"
 #include "source_spool.h"
-#include "store.h"
+#include "store_form.h"
 
 /* Defines eikon_features.max_line_size and .work_mem. */
 extern void EfPipelineInit(void);
@@ -66,8 +66,8 @@ extern EfDerivation *EfPipelineBegin(const char *path, const EfSpool *spool,
 /* Reads all bytes for what tells this content, read in this way, from another. */
 extern void EfPipelineFingerprint(EfDerivation *derivation, char *digits);
 
-/* Reads the files and derives the features. */
-extern void EfPipelineDerive(EfDerivation *derivation);
+/* Reads the files and derives the features: rows of eikon_user_features or, with view, of features. */
+extern void EfPipelineDerive(EfDerivation *derivation, bool view);
 
 /*
  * What was derived, to be had once: tuples by ascending user_id, then the known

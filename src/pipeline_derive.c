@@ -12,7 +12,7 @@
 #include "miscadmin.h"
 #include "pack.h"
 #include "pipeline_shared.h"
-#include "store.h"
+#include "store_form.h"
 #include "utils/memutils.h"
 
 /* --- scatter --- */
@@ -224,7 +224,7 @@ write_tuples(EfDeriving *d, uint32 partition)
 
 		CHECK_FOR_INTERRUPTS();
 		resetStringInfo(&d->tuple);
-		if (EfStoreForm(&features, &d->tuple, &tuple))
+		if (EfFormFeatures(&features, d->shared->view, &d->tuple, &tuple))
 			packed.len = tuple.t_len;
 		to = EfStreamRoom(d->tuples, partition, sizeof(packed) + MAXALIGN(packed.len));
 		memcpy(to, &packed, sizeof(packed));

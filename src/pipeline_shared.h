@@ -101,6 +101,7 @@ typedef struct EfShared
 
 	/* deriving */
 	EfTotals totals;
+	bool view;				/* rows of features, else of eikon_user_features */
 	dsa_pointer derived;	/* pg_atomic_uint32, by partition: its tuples are there */
 	pg_atomic_uint32 given; /* partitions whose tuples were given out */
 	EfStreams tuples;		/* by partition */

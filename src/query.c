@@ -166,3 +166,72 @@ EfQueryRowLarge(const char *sql, int nargs, const Oid *types, const Datum *args,
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(status));
 	return take_row(ncolumns, values, nulls);
 }
+
+/* --- cursors --- */
+
+#define FETCH_ROWS 1000
+
+struct EfQueryCursor
+{
+	Portal portal;
+	SPITupleTable *rows;
+	uint64 n;
+	uint64 next;
+};
+
+EfQueryCursor *
+EfQueryOpen(const char *sql, TupleDesc *desc)
+{
+	EfQueryCursor *cursor = palloc0(sizeof(EfQueryCursor));
+
+	cursor->portal = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL, true,
+											   CURSOR_OPT_NO_SCROLL);
+	*desc = cursor->portal->tupDesc;
+	return cursor;
+}
+
+HeapTuple
+EfQueryFetch(EfQueryCursor *cursor)
+{
+	if (cursor->next == cursor->n)
+	{
+		if (cursor->rows != NULL)
+			SPI_freetuptable(cursor->rows);
+		SPI_cursor_fetch(cursor->portal, true, FETCH_ROWS);
+		cursor->rows = SPI_tuptable;
+		cursor->n = SPI_processed;
+		cursor->next = 0;
+	}
+	return cursor->n == 0 ? NULL : cursor->rows->vals[cursor->next++];
+}
+
+void
+EfQueryClose(EfQueryCursor *cursor)
+{
+	SPI_freetuptable(cursor->rows);
+	SPI_cursor_close(cursor->portal);
+	pfree(cursor);
+}
+
+/* --- statements that are run many times --- */
+
+EfQueryPlan *
+EfQueryPrepare(const char *sql, int nargs, const Oid *types)
+{
+	SPIPlanPtr plan = SPI_prepare(sql, nargs, unconstify(Oid *, types));
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+void
+EfQueryExecute(EfQueryPlan *plan, int nargs, const Datum *args, const bool *nulls)
+{
+	char *marks = mark_nulls(nargs, nulls);
+	int status = SPI_execute_plan(plan, unconstify(Datum *, args), marks, false, 0);
+
+	if (status < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(status));
+	pfree(marks);
+}

@@ -59,4 +59,20 @@ extern bool EfQueryRowActive(const char *sql, int nargs, const Oid *types, const
 extern bool EfQueryRowLarge(const char *sql, int nargs, const Oid *types, const Datum *args,
 							const bool *args_null, int ncolumns, Datum *values, bool *nulls);
 
+/*
+ * The rows of a query that only reads, as the active snapshot sees them. A row is valid until the
+ * next one is fetched; NULL: there are no more.
+ */
+typedef struct EfQueryCursor EfQueryCursor;
+
+extern EfQueryCursor *EfQueryOpen(const char *sql, TupleDesc *desc);
+extern HeapTuple EfQueryFetch(EfQueryCursor *cursor);
+extern void EfQueryClose(EfQueryCursor *cursor);
+
+/* A statement that is run many times, until EfQueryEnd. */
+typedef struct _SPI_plan EfQueryPlan;
+
+extern EfQueryPlan *EfQueryPrepare(const char *sql, int nargs, const Oid *types);
+extern void EfQueryExecute(EfQueryPlan *plan, int nargs, const Datum *args, const bool *nulls);
+
 #endif /* EF_QUERY_H */

@@ -18,10 +18,13 @@
 #include "pgstat.h"
 #include "pipeline.h"
 #include "progress.h"
+#include "query.h"
 #include "run.h"
 #include "run_ledger.h"
 #include "source.h"
 #include "storage/latch.h"
+#include "store.h"
+#include "store_check.h"
 #include "upload.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -148,14 +151,23 @@ static void
 store(Run *run)
 {
 	EfTuples features = EfPipelineTuples(run->derivation);
+	const EfStoreCounts *counts = &run->counts;
+	EfTotals totals;
 	EfCompounds compounds;
+	EfStoreCounts others;
 
 	EfStoreFeatures(run->schema, &features, run->options->dry_run, &run->counts);
 	compounds = EfPipelineCompounds(run->derivation);
 
-	/* a dry run has nothing to tell of them */
-	if (!run->options->dry_run)
-		EfStoreCompounds(run->schema, &compounds);
+	/* a dry run has nothing to report of these */
+	if (run->options->dry_run)
+		return;
+	EfStoreCompounds(run->schema, &compounds, &others);
+	totals.users = run->report.kinds[EF_USERS].loaded;
+	totals.experiments = run->report.kinds[EF_EXPERIMENTS].loaded;
+	EfStoreTotals(run->schema, &totals, run->run_id,
+				  counts->updated + counts->deleted + counts->unchanged == 0,
+				  EfStoreWritten(counts) + EfStoreWritten(&others) > 0);
 }
 
 static void
@@ -181,7 +193,7 @@ derive_and_store(Run *run, const char *source)
 		if (!dry_run)
 			(void) GetCurrentTransactionId();
 		CommandCounterIncrement();
-		EfPipelineDerive(run->derivation);
+		EfPipelineDerive(run->derivation, false);
 		INSTR_TIME_SET_CURRENT(start);
 		store(run);
 		run->storing = EfElapsed(start);

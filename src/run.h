@@ -6,7 +6,7 @@
 #define EF_RUN_H
 
 #include "options.h"
-#include "store.h"
+#include "store_rejects.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 

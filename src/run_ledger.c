@@ -19,7 +19,7 @@
 #include "miscadmin.h"
 #include "query.h"
 #include "run_ledger.h"
-#include "store.h"
+#include "store_check.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -495,8 +495,11 @@ EfLedgerIsCurrent(Oid schema, const char *fingerprint, const EfOptions *options)
 	found = EfQueryRowNow(psprintf("SELECT run_id FROM %s WHERE is_current AND fingerprint = $1"
 								   " AND options - '{skip_unchanged,dry_run}'::text[] ="
 								   " $2 - '{skip_unchanged,dry_run}'::text[] AND requester = $3"
-								   " AND (users_loaded = 0 OR EXISTS (SELECT FROM ONLY %s.features))",
-								   EfLedgerTable(schema), quote_identifier(get_namespace_name(schema))),
+								   " AND (users_loaded = 0 OR EXISTS (SELECT FROM %s.eikon_user_features))"
+								   " AND (SELECT count(*) = 1 AND min(t.users) = users_loaded AND min(t.experiments) = experiments_loaded"
+								   " FROM ONLY %s.eikon_totals t)",
+								   EfLedgerTable(schema), quote_identifier(get_namespace_name(schema)),
+								   quote_identifier(get_namespace_name(schema))),
 						  3, types, args, 1, &value, &isnull);
 	EfLedgerActEnd(&before);
 	return found;
@@ -518,7 +521,7 @@ EfLedgerRow(Oid schema, const EfLedger *ledger, MemoryContext context)
 		nulls[i] = true;
 		for (int j = 0; j < ledger->n; j++)
 		{
-			if (!EfStoreIsColumn(desc, i, ledger->names[j], ledger->types[j]))
+			if (!EfIsColumn(desc, i, ledger->names[j], ledger->types[j]))
 				continue;
 			values[i] = ledger->values[j];
 			nulls[i] = ledger->nulls[j];

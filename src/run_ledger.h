@@ -10,7 +10,7 @@
 
 #include "options.h"
 #include "pipeline.h"
-#include "store.h"
+#include "store_form.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 

@@ -15,6 +15,7 @@
 #include "run_ledger.h"
 #include "run_queue.h"
 #include "source.h"
+#include "store.h"
 #include "upload.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"

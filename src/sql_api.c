@@ -124,11 +124,10 @@ eikon_derive_features(PG_FUNCTION_ARGS)
 	int64 rejected = 0;
 
 	unpack_options(fcinfo, &options);
-	EfStoreCheck(schema);
 	InitMaterializedSRF(fcinfo, 0);
 	spool = EfUploadsSpool(schema, source, false, &uploads);
 	derivation = EfPipelineBegin(source, spool, &options, count_reject, &rejected, &report);
-	EfPipelineDerive(derivation);
+	EfPipelineDerive(derivation, true);
 	tuples = EfPipelineTuples(derivation);
 	EfStoreFill(&tuples, result->setDesc, result->setResult);
 	EfPipelineEnd(derivation);

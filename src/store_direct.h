@@ -1,24 +1,32 @@
 /*
  * store_direct.h
- *		Rows -> the table features, without SQL.
+ *		The rows of a heap, read and inserted without SQL.
  */
 #ifndef EF_STORE_DIRECT_H
 #define EF_STORE_DIRECT_H
 
-#include "store.h"
-#include "utils/relcache.h"
+#include "store_compare.h"
 
 /*
- * What of the table, the role or the transaction asks for SQL, in words for a
- * message; NULL if nothing does. With dry_run, whether it can be compared so.
+ * Why the table cannot be read, or rows not be inserted into it, without SQL, in words for
+ * a message; NULL if they can.
  */
-extern const char *EfDirectObstacle(Relation relation, bool dry_run);
+extern const char *EfDirectReadObstacle(const EfTarget *target);
+extern const char *EfDirectInsertObstacle(const EfTarget *target);
+
+/* Reads the table by its primary key, as the active snapshot sees it. */
+extern void EfDirectReadBegin(const EfTarget *target, EfOldRows *rows);
+extern void EfDirectReadEnd(EfOldRows *rows);
 
 /*
- * Brings the table to what the rows say, or only compares it. The table must be
- * locked against other writers, and have no obstacle.
+ * Inserts rows of the form, by ascending key, while workers may still derive others. The last
+ * ones are written by EfDirectInsertEnd. A key that another transaction has inserted
+ * meanwhile is a serialization failure.
  */
-extern void EfDirectWrite(Relation relation, EfTuples *rows, bool dry_run,
-						  EfStoreCounts *counts);
+typedef struct EfDirectInsert EfDirectInsert;
+
+extern EfDirectInsert *EfDirectInsertBegin(const EfTarget *target, int64 nrows);
+extern void EfDirectInsertRow(void *insert, const HeapTupleData *row);
+extern void EfDirectInsertEnd(EfDirectInsert *insert);
 
 #endif /* EF_STORE_DIRECT_H */

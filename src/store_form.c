@@ -14,27 +14,80 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
-#include "store.h"
 #include "store_form.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 
-const EfColumn EfFeaturesColumns[EF_FEATURES_COLUMNS] = {
-	{"user_id", INT8OID},
-	{"name", TEXTOID},
-	{"email", TEXTOID},
-	{"signup_date", DATEOID},
-	{"total_experiments", INT8OID},
-	{"avg_experiments", FLOAT8OID},
-	{"experiments_pct", FLOAT8OID},
-	{"avg_experiment_run_time", FLOAT8OID},
-	{"total_experiment_run_time", FLOAT8OID},
-	{"most_common_compound_id", INT8OID},
-	{"most_common_compound_name", TEXTOID},
-	{"most_common_compound_structure", TEXTOID},
-	{"most_common_compound_count", INT8OID},
-	{"most_common_compound_ids", INT8ARRAYOID},
+#define COLUMNS_OF_ONE_USER                \
+	{"user_id", INT8OID, true},            \
+		{"name", TEXTOID, false},          \
+		{"email", TEXTOID, false},         \
+		{"signup_date", DATEOID, false},   \
+	{                                      \
+		"total_experiments", INT8OID, true \
+	}
+
+#define COLUMNS_OF_ONE_USER_MORE                            \
+	{"avg_experiment_run_time", FLOAT8OID, false},          \
+		{"total_experiment_run_time", FLOAT8OID, false},    \
+		{"most_common_compound_id", INT8OID, false},        \
+		{"most_common_compound_name", TEXTOID, false},      \
+		{"most_common_compound_structure", TEXTOID, false}, \
+		{"most_common_compound_count", INT8OID, false},     \
+	{                                                       \
+		"most_common_compound_ids", INT8ARRAYOID, false     \
+	}
+
+static const EfColumn user_features_columns[] = {
+	COLUMNS_OF_ONE_USER,
+	COLUMNS_OF_ONE_USER_MORE,
 };
+
+static const EfColumn features_columns[] = {
+	COLUMNS_OF_ONE_USER,
+	{"avg_experiments", FLOAT8OID, false},
+	{"experiments_pct", FLOAT8OID, false},
+	COLUMNS_OF_ONE_USER_MORE,
+};
+
+const EfRelation EfUserFeatures = {"eikon_user_features", user_features_columns,
+								   lengthof(user_features_columns)};
+const EfRelation EfFeaturesView = {"features", features_columns, lengthof(features_columns)};
+
+static const EfColumn compounds_columns[] = {
+	{"compound_id", INT8OID, true},
+	{"compound_name", TEXTOID, false},
+	{"compound_structure", TEXTOID, false},
+};
+
+const EfRelation EfCompoundsTable = {"eikon_compounds", compounds_columns,
+									 lengthof(compounds_columns)};
+
+static const EfColumn totals_columns[] = {
+	{"users", INT8OID, true},
+	{"experiments", INT8OID, true},
+	{"run_id", INT8OID, true},
+};
+
+const EfRelation EfTotalsTable = {"eikon_totals", totals_columns, lengthof(totals_columns)};
+
+static const EfColumn rejects_columns[] = {
+	{"reject_id", INT8OID},
+	{"kind", TEXTOID},
+	{"file", TEXTOID},
+	{"line", INT8OID},
+	{"byte_offset", INT8OID},
+	{"column_name", TEXTOID},
+	{"value", TEXTOID},
+	{"error_type", TEXTOID},
+	{"error_message", TEXTOID},
+	{"raw", TEXTOID},
+	{"raw_truncated", BOOLOID},
+};
+
+/* Without run_id, which is not known until the end. */
+const EfRelation EfRejectsTable = {"eikon_rejects", rejects_columns, lengthof(rejects_columns)};
 
 TupleDesc
 EfMakeDesc(const EfColumn *columns, int n)
@@ -47,21 +100,46 @@ EfMakeDesc(const EfColumn *columns, int n)
 }
 
 TupleDesc
-EfStoreDesc(void)
+EfRelationDesc(const EfRelation *relation)
 {
-	return EfMakeDesc(EfFeaturesColumns, EF_FEATURES_COLUMNS);
+	return EfMakeDesc(relation->columns, relation->ncolumns);
+}
+
+char *
+EfListColumns(const EfColumn *columns, int n, const char *before)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&list, "%s%s%s", i > 0 ? ", " : "", before, columns[i].name);
+	return list.data;
 }
 
 bool
-EfIsCanonical(TupleDesc desc)
+EfIsColumn(TupleDesc desc, int i, const char *name, Oid type)
 {
-	if (desc->natts != EF_FEATURES_COLUMNS)
+	Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+	if (attribute->attisdropped || strcmp(NameStr(attribute->attname), name) != 0)
+		return false;
+	if (attribute->atttypid != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" is of type %s, expected %s", name,
+						format_type_be(attribute->atttypid), format_type_be(type)),
+				 errhint("The columns of the extension's tables must keep their types; cast them in a view instead.")));
+	return true;
+}
+
+bool
+EfIsCanonical(TupleDesc desc, const EfRelation *relation)
+{
+	if (desc->natts != relation->ncolumns)
 		return false;
 	for (int i = 0; i < desc->natts; i++)
 	{
-		const EfColumn *column = &EfFeaturesColumns[i];
-
-		if (!EfStoreIsColumn(desc, i, column->name, column->type))
+		if (!EfIsColumn(desc, i, relation->columns[i].name, relation->columns[i].type))
 			return false;
 		/* short values have short headers, but not with SET STORAGE PLAIN */
 		if (TupleDescAttr(desc, i)->attlen == -1 &&
@@ -185,8 +263,8 @@ put_ids(Writer *writer, const int64 *ids, int n)
 static Size
 bound(const EfFeatures *features)
 {
-	Size size = MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(EF_FEATURES_COLUMNS)) +
-				EF_FEATURES_COLUMNS * (VALUE_OVERHEAD + sizeof(int64)) + IDS_HEADER +
+	Size size = MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(EF_COLUMNS_MOST)) +
+				EF_COLUMNS_MOST * (VALUE_OVERHEAD + sizeof(int64)) + IDS_HEADER +
 				MAXIMUM_ALIGNOF;
 
 	if (features->user.name.data != NULL)
@@ -214,7 +292,7 @@ has_nulls(const EfFeatures *features)
 
 /* The values, in the order of the columns. */
 static void
-put_features(Writer *writer, const EfFeatures *features)
+put_features(Writer *writer, const EfFeatures *features, bool view)
 {
 	static const EfCompound none = {0};
 	const EfCompound *compound = features->ntied > 0 ? features->compound : &none;
@@ -225,8 +303,11 @@ put_features(Writer *writer, const EfFeatures *features)
 	put_text(writer, user->email);
 	put_int32(writer, user->has_signup_date, user->signup_date);
 	put_int64(writer, true, features->experiments);
-	put_float8(writer, true, features->avg_experiments);
-	put_float8(writer, true, features->experiments_pct);
+	if (view)
+	{
+		put_float8(writer, true, features->avg_experiments);
+		put_float8(writer, true, features->experiments_pct);
+	}
 	put_float8(writer, features->has_run_time, features->avg_run_time);
 	put_float8(writer, features->has_run_time, features->total_run_time);
 	put_int64(writer, features->ntied > 0, compound->compound_id);
@@ -234,17 +315,16 @@ put_features(Writer *writer, const EfFeatures *features)
 	put_text(writer, compound->structure);
 	put_int64(writer, features->ntied > 0, features->count);
 	put_ids(writer, features->tied, features->ntied);
-	Assert(writer->column == EF_FEATURES_COLUMNS);
 }
 
 /* That it is what heap_form_tuple makes of the values in it. */
 static void
-assert_canonical(const HeapTupleData *tuple)
+assert_canonical(const HeapTupleData *tuple, const EfRelation *relation)
 {
 #ifdef USE_ASSERT_CHECKING
-	TupleDesc desc = EfStoreDesc();
-	Datum values[EF_FEATURES_COLUMNS];
-	bool nulls[EF_FEATURES_COLUMNS];
+	TupleDesc desc = EfRelationDesc(relation);
+	Datum values[EF_COLUMNS_MOST];
+	bool nulls[EF_COLUMNS_MOST];
 	Size hoff = offsetof(HeapTupleHeaderData, t_hoff);
 	HeapTuple made;
 
@@ -260,12 +340,13 @@ assert_canonical(const HeapTupleData *tuple)
 }
 
 bool
-EfStoreForm(const EfFeatures *features, StringInfo buffer, HeapTupleData *tuple)
+EfFormFeatures(const EfFeatures *features, bool view, StringInfo buffer, HeapTupleData *tuple)
 {
+	const EfRelation *relation = view ? &EfFeaturesView : &EfUserFeatures;
 	Size size = bound(features);
 	bool nulls = has_nulls(features);
 	Size header = MAXALIGN(SizeofHeapTupleHeader +
-						   (nulls ? BITMAPLEN(EF_FEATURES_COLUMNS) : 0));
+						   (nulls ? BITMAPLEN(relation->ncolumns) : 0));
 	HeapTupleHeader data;
 	Writer writer = {0};
 
@@ -282,25 +363,26 @@ EfStoreForm(const EfFeatures *features, StringInfo buffer, HeapTupleData *tuple)
 	memset(data, 0, header);
 	writer.next = (char *) data + header;
 	writer.nulls = nulls ? data->t_bits : NULL;
-	put_features(&writer, features);
+	put_features(&writer, features, view);
+	Assert(writer.column == relation->ncolumns);
 
 	tuple->t_len = (uint32) (writer.next - (char *) data);
 	ItemPointerSetInvalid(&tuple->t_self);
 	tuple->t_tableOid = InvalidOid;
 	tuple->t_data = data;
 	ItemPointerSetInvalid(&data->t_ctid);
-	HeapTupleHeaderSetNatts(data, EF_FEATURES_COLUMNS);
+	HeapTupleHeaderSetNatts(data, relation->ncolumns);
 	data->t_hoff = (uint8) header;
 	data->t_infomask = (uint16) ((nulls ? HEAP_HASNULL : 0) |
 								 (writer.varlena ? HEAP_HASVARWIDTH : 0));
 	align(&writer, MAXIMUM_ALIGNOF);
 	buffer->len = (int) (writer.next - buffer->data);
-	assert_canonical(tuple);
+	assert_canonical(tuple, relation);
 	return true;
 }
 
 void
-EfStoreOutOfRange(int64 user_id)
+EfFeaturesOutOfRange(int64 user_id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),

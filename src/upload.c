@@ -19,7 +19,7 @@
 #include "miscadmin.h"
 #include "pipeline.h"
 #include "query.h"
-#include "store.h"
+#include "store_check.h"
 #include "upload.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"

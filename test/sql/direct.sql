@@ -1,13 +1,12 @@
--- How a run writes the table features: directly, or by SQL statements where users
--- have put something on the table that asks for them. The outcome is the same.
+-- How a run reads and writes the table eikon_user_features: directly, or by SQL statements where
+-- users have put something on the table that asks for them. The outcome is the same.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set dir :abs_srcdir /data
 \i :dir/setup.sql
 
 -- The sources are too large to be kept as files: 2500 users with even ids. There
 -- are short, long and very long values, unknown ones, and lists of ids of any
--- length. Each has 3000 experiments and 2500 users, so that the average, which is in
--- every row, stays, but for "more".
+-- length. Each has 3000 experiments and 2500 users; "more" has one experiment more.
 SELECT set_config('test.sources', current_setting('data_directory') || '/eikon_direct/', false) AS unused \gset
 CREATE FUNCTION pg_temp.source(name text) RETURNS text LANGUAGE sql
 RETURN current_setting('test.sources') || name;
@@ -50,9 +49,9 @@ CALL pg_temp.write_source('second', $$
 CALL pg_temp.write_source('few', 'SELECT * FROM people WHERE user_id BETWEEN 90 AND 110', -3000);
 CALL pg_temp.write_source('nobody', 'SELECT * FROM people WHERE false', -3000);
 
--- Runs, and tells how: SQL must use sequential scans here, and the direct way uses
--- an index. stats: whether the statistics have what was written. differing: rows
--- of the table that are not those of the derivation, to the byte.
+-- Runs, and tells how: SQL must use sequential scans here, and the direct way reads by
+-- an index. Rows that are inserted by SQL are those of a subtransaction. stats: whether
+-- the statistics have what was written. differing: rows of the table that are not those of the derivation, to the byte.
 SET enable_indexscan = off;
 SET enable_indexonlyscan = off;
 SET enable_bitmapscan = off;
@@ -61,51 +60,54 @@ CREATE FUNCTION pg_temp.run(source text, OUT way text, OUT inserted bigint, OUT 
 DECLARE
     before record;
     after record;
+    command bigint := coalesce((SELECT max(cmin::text::bigint) FROM lab.eikon_user_features WHERE xmin = pg_current_xact_id()::xid), -1);
 BEGIN
-    SELECT * INTO before FROM pg_stat_xact_user_tables WHERE relid = 'lab.features'::regclass;
+    SELECT * INTO before FROM pg_stat_xact_user_tables WHERE relid = 'lab.eikon_user_features'::regclass;
     SELECT rows_inserted, rows_updated, rows_deleted, rows_unchanged INTO inserted, updated, deleted, unchanged
     FROM lab.eikon_run_etl(pg_temp.source(source));
-    SELECT * INTO after FROM pg_stat_xact_user_tables WHERE relid = 'lab.features'::regclass;
-    way := CASE WHEN after.seq_scan > coalesce(before.seq_scan, 0) THEN 'SQL' ELSE 'direct' END;
+    SELECT * INTO after FROM pg_stat_xact_user_tables WHERE relid = 'lab.eikon_user_features'::regclass;
+    way := CASE WHEN after.idx_scan > coalesce(before.idx_scan, 0) THEN 'direct' ELSE 'SQL' END
+        || CASE WHEN inserted > 0 AND NOT EXISTS (SELECT FROM lab.eikon_user_features
+            WHERE xmin = pg_current_xact_id()::xid AND cmin::text::bigint > command) THEN ', inserts by SQL' ELSE '' END;
     stats := CASE WHEN (after.n_tup_ins - coalesce(before.n_tup_ins, 0), after.n_tup_upd - coalesce(before.n_tup_upd, 0),
         after.n_tup_del - coalesce(before.n_tup_del, 0)) = (inserted, updated, deleted) THEN 'right' ELSE 'wrong' END;
     WITH stored AS (
-        SELECT user_id, record_send(ROW(user_id, name, email, signup_date, total_experiments, avg_experiments, experiments_pct, avg_experiment_run_time,
+        SELECT user_id, record_send(ROW(user_id, name, email, signup_date, total_experiments, avg_experiment_run_time,
             total_experiment_run_time, most_common_compound_id, most_common_compound_name, most_common_compound_structure,
             most_common_compound_count, most_common_compound_ids)) AS image
-        FROM ONLY lab.features),
+        FROM ONLY lab.eikon_user_features),
     derived AS (
-        SELECT user_id, record_send(ROW(user_id, name, email, signup_date, total_experiments, avg_experiments, experiments_pct, avg_experiment_run_time,
+        SELECT user_id, record_send(ROW(user_id, name, email, signup_date, total_experiments, avg_experiment_run_time,
             total_experiment_run_time, most_common_compound_id, most_common_compound_name, most_common_compound_structure,
             most_common_compound_count, most_common_compound_ids)) AS image
         FROM lab.eikon_derive_features(pg_temp.source(source)))
     SELECT count(*) INTO differing FROM stored FULL JOIN derived USING (user_id) WHERE stored.image IS DISTINCT FROM derived.image;
 END $$;
 
--- Every kind of change, in either way: first load, nothing, some rows, back, all
--- rows, back, most gone, all gone, first load into a table that once had rows.
+-- Every kind of change, in either way: first load, nothing, some rows, back, one
+-- row, back, most gone, all gone, first load into a table that once had rows.
 CREATE TEMP TABLE steps (n int, source text);
 INSERT INTO steps VALUES (1, 'first'), (2, 'first'), (3, 'second'), (4, 'second'), (5, 'first'), (6, 'more'), (7, 'first'), (8, 'few'), (9, 'nobody'), (10, 'first');
 SELECT source, r.* FROM steps, pg_temp.run(source) AS r ORDER BY n;
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-TRUNCATE features;
-CREATE TRIGGER nothing AFTER INSERT ON features FOR EACH STATEMENT EXECUTE FUNCTION nothing();
+TRUNCATE eikon_user_features;
+CREATE TRIGGER nothing AFTER INSERT ON eikon_user_features FOR EACH STATEMENT EXECUTE FUNCTION nothing();
 SELECT source, r.* FROM steps, pg_temp.run(source) AS r ORDER BY n;
-DROP TRIGGER nothing ON features;
+DROP TRIGGER nothing ON eikon_user_features;
 
 -- What one way wrote, the other one finds unchanged.
 SELECT * FROM pg_temp.run('first');
 SELECT * FROM pg_temp.run('second');
-CREATE TRIGGER nothing AFTER INSERT ON features FOR EACH STATEMENT EXECUTE FUNCTION nothing();
+CREATE TRIGGER nothing AFTER INSERT ON eikon_user_features FOR EACH STATEMENT EXECUTE FUNCTION nothing();
 SELECT * FROM pg_temp.run('second');
-DROP TRIGGER nothing ON features;
+DROP TRIGGER nothing ON eikon_user_features;
 
 -- Rows that did not change stay where they are, also those with long values.
-CREATE TEMP TABLE before AS SELECT user_id, xmin::text AS writer, ctid AS place FROM features;
+CREATE TEMP TABLE before AS SELECT user_id, xmin::text AS writer, ctid AS place FROM eikon_user_features;
 SELECT * FROM pg_temp.run('first');
 SELECT count(*) FILTER (WHERE b.place = f.ctid AND b.writer = f.xmin::text) AS untouched,
     count(*) FILTER (WHERE b.place = f.ctid AND b.writer = f.xmin::text AND octet_length(name) >= 20000) AS long
-FROM features f JOIN before b USING (user_id);
+FROM eikon_user_features f JOIN before b USING (user_id);
 DROP TABLE before;
 
 -- A dry run counts the same and writes nothing.
@@ -113,30 +115,30 @@ SELECT rows_inserted, rows_updated, rows_deleted, rows_unchanged FROM eikon_run_
 SELECT rows_inserted, rows_updated, rows_deleted, rows_unchanged FROM eikon_run_etl(pg_temp.source('first'), dry_run => true);
 
 -- The physical order of the rows does not matter.
-CREATE TEMP TABLE shuffled AS SELECT * FROM features ORDER BY md5(user_id::text);
-TRUNCATE features;
-INSERT INTO features TABLE shuffled;
+CREATE TEMP TABLE shuffled AS SELECT * FROM eikon_user_features ORDER BY md5(user_id::text);
+TRUNCATE eikon_user_features;
+INSERT INTO eikon_user_features TABLE shuffled;
 SELECT source, r.* FROM (VALUES (1, 'first'), (2, 'second'), (3, 'first')) AS s (n, source), pg_temp.run(source) AS r ORDER BY n;
 DROP TABLE shuffled;
 
 -- Values that are stored in other ways than a run would: compressed beforehand,
 -- elsewhere though short, here though long.
-ALTER TABLE features ALTER name SET STORAGE EXTERNAL;
-UPDATE features SET name = name || '' WHERE user_id BETWEEN 90 AND 110;
-ALTER TABLE features ALTER name SET STORAGE MAIN;
-UPDATE features SET email = email || '' WHERE user_id BETWEEN 90 AND 110;
+ALTER TABLE eikon_user_features ALTER name SET STORAGE EXTERNAL;
+UPDATE eikon_user_features SET name = name || '' WHERE user_id BETWEEN 90 AND 110;
+ALTER TABLE eikon_user_features ALTER name SET STORAGE MAIN;
+UPDATE eikon_user_features SET email = email || '' WHERE user_id BETWEEN 90 AND 110;
 SELECT * FROM pg_temp.run('first');
 SELECT * FROM pg_temp.run('more');
-ALTER TABLE features ALTER name SET STORAGE EXTENDED;
+ALTER TABLE eikon_user_features ALTER name SET STORAGE EXTENDED;
 SELECT * FROM pg_temp.run('first');
 
 -- A row that another hand changed is put right, by a byte or by a NULL.
-UPDATE features SET name = name || ' ' WHERE user_id IN (2, 100, 104);
-UPDATE features SET name = '' WHERE user_id = 14;
-UPDATE features SET email = NULL, most_common_compound_ids = '{}' WHERE user_id = 16;
-UPDATE features SET total_experiment_run_time = -0.0, experiments_pct = 'NaN' WHERE user_id = 18;
-DELETE FROM features WHERE user_id IN (4, 5000);
-INSERT INTO features (user_id, total_experiments, avg_experiments, experiments_pct) VALUES (-1, 0, 0, 0), (7, 0, 0, 0), (9223372036854775807, 0, 0, 0), (-9223372036854775808, 0, 0, 0);
+UPDATE eikon_user_features SET name = name || ' ' WHERE user_id IN (2, 100, 104);
+UPDATE eikon_user_features SET name = '' WHERE user_id = 14;
+UPDATE eikon_user_features SET email = NULL, most_common_compound_ids = '{}' WHERE user_id = 16;
+UPDATE eikon_user_features SET total_experiment_run_time = -0.0, avg_experiment_run_time = 'NaN' WHERE user_id = 18;
+DELETE FROM eikon_user_features WHERE user_id IN (4, 5000);
+INSERT INTO eikon_user_features (user_id, total_experiments) VALUES (-1, 0), (7, 0), (9223372036854775807, 0), (-9223372036854775808, 0);
 SELECT * FROM pg_temp.run('first');
 
 -- Runs in one transaction see what they wrote; a rollback takes it back.
@@ -152,46 +154,46 @@ SELECT * FROM pg_temp.run('first');
 
 -- A cursor keeps the rows that there were when it was opened.
 BEGIN;
-DECLARE c NO SCROLL CURSOR FOR SELECT count(*), count(*) FILTER (WHERE name = 'now another') AS renamed FROM features;
+DECLARE c NO SCROLL CURSOR FOR SELECT count(*), count(*) FILTER (WHERE name = 'now another') AS renamed FROM eikon_user_features;
 SELECT * FROM pg_temp.run('second');
 FETCH c;
-SELECT count(*), count(*) FILTER (WHERE name = 'now another') AS renamed FROM features;
+SELECT count(*), count(*) FILTER (WHERE name = 'now another') AS renamed FROM eikon_user_features;
 ROLLBACK;
 
 -- Indexes of any kind are kept, whatever they are on. Each is asked for all rows.
-CREATE INDEX by_email ON features (email) INCLUDE (signup_date);
-CREATE INDEX by_lower_name ON features (lower(left(name, 100)));
-CREATE INDEX few_experiments ON features (user_id DESC) WHERE total_experiments < 2;
-CREATE INDEX by_date ON features USING brin (signup_date);
-CREATE INDEX by_pct ON features USING hash (experiments_pct);
-CREATE INDEX by_compound ON features USING gin (most_common_compound_ids);
-CREATE FUNCTION pg_temp.by_indexes(OUT by_email bigint, OUT by_lower_name bigint, OUT few_experiments bigint, OUT by_date bigint, OUT by_pct bigint,
+CREATE INDEX by_email ON eikon_user_features (email) INCLUDE (signup_date);
+CREATE INDEX by_lower_name ON eikon_user_features (lower(left(name, 100)));
+CREATE INDEX few_experiments ON eikon_user_features (user_id DESC) WHERE total_experiments < 2;
+CREATE INDEX by_date ON eikon_user_features USING brin (signup_date);
+CREATE INDEX by_total ON eikon_user_features USING hash (total_experiments);
+CREATE INDEX by_compound ON eikon_user_features USING gin (most_common_compound_ids);
+CREATE FUNCTION pg_temp.by_indexes(OUT by_email bigint, OUT by_lower_name bigint, OUT few_experiments bigint, OUT by_date bigint, OUT by_total bigint,
     OUT by_compound bigint) LANGUAGE plpgsql SET enable_seqscan = off SET enable_indexscan = on SET enable_bitmapscan = on AS $$
 BEGIN
-    SELECT count(*) INTO by_email FROM lab.features WHERE email >= '';
-    SELECT count(*) INTO by_lower_name FROM lab.features WHERE lower(left(name, 100)) >= '';
-    SELECT count(*) INTO few_experiments FROM lab.features WHERE total_experiments < 2;
-    SELECT count(*) INTO by_date FROM lab.features WHERE signup_date >= '2020-01-01';
-    SELECT sum(n) INTO by_pct FROM (SELECT DISTINCT experiments_pct AS pct FROM lab.features) AS p,
-        LATERAL (SELECT count(*) AS n FROM lab.features WHERE experiments_pct = p.pct OFFSET 0) AS f;
-    SELECT count(*) INTO by_compound FROM lab.features WHERE most_common_compound_ids @> '{1}';
+    SELECT count(*) INTO by_email FROM lab.eikon_user_features WHERE email >= '';
+    SELECT count(*) INTO by_lower_name FROM lab.eikon_user_features WHERE lower(left(name, 100)) >= '';
+    SELECT count(*) INTO few_experiments FROM lab.eikon_user_features WHERE total_experiments < 2;
+    SELECT count(*) INTO by_date FROM lab.eikon_user_features WHERE signup_date >= '2020-01-01';
+    SELECT sum(n) INTO by_total FROM (SELECT DISTINCT total_experiments AS total FROM lab.eikon_user_features) AS p,
+        LATERAL (SELECT count(*) AS n FROM lab.eikon_user_features WHERE total_experiments = p.total OFFSET 0) AS f;
+    SELECT count(*) INTO by_compound FROM lab.eikon_user_features WHERE most_common_compound_ids @> '{1}';
 END $$;
-CREATE FUNCTION pg_temp.without_indexes(OUT by_email bigint, OUT by_lower_name bigint, OUT few_experiments bigint, OUT by_date bigint, OUT by_pct bigint,
+CREATE FUNCTION pg_temp.without_indexes(OUT by_email bigint, OUT by_lower_name bigint, OUT few_experiments bigint, OUT by_date bigint, OUT by_total bigint,
     OUT by_compound bigint) LANGUAGE sql
 RETURN (SELECT (count(email), count(lower(name)), count(*) FILTER (WHERE total_experiments < 2), count(signup_date), count(*),
-    count(*) FILTER (WHERE most_common_compound_ids @> '{1}')) FROM lab.features);
+    count(*) FILTER (WHERE most_common_compound_ids @> '{1}')) FROM lab.eikon_user_features);
 SELECT * FROM pg_temp.by_indexes();
 SELECT source, r.*, pg_temp.by_indexes() = pg_temp.without_indexes() AS indexes
 FROM (VALUES (1, 'first'), (2, 'second'), (3, 'more'), (4, 'few'), (5, 'first')) AS s (n, source), pg_temp.run(source) AS r ORDER BY n;
-TRUNCATE features;
+TRUNCATE eikon_user_features;
 SELECT r.*, pg_temp.by_indexes() = pg_temp.without_indexes() AS indexes FROM pg_temp.run('first') AS r;
 SELECT * FROM pg_temp.by_indexes();
 
 -- A value that must be unique may go from a user who is gone, or who has another
 -- now, to one before, as with statements; the way back, to one after, is a violation.
 -- That is the usual error, in a first load and later.
-CREATE UNIQUE INDEX one_email ON features (lower(email));
-CREATE UNIQUE INDEX one_name ON features (name) WHERE user_id < 100 AND name <> 'now another';
+CREATE UNIQUE INDEX one_email ON eikon_user_features (lower(email));
+CREATE UNIQUE INDEX one_name ON eikon_user_features (name) WHERE user_id < 100 AND name <> 'now another';
 SELECT * FROM pg_temp.run('second');
 SELECT * FROM pg_temp.run('first');
 CALL pg_temp.write_source('passed_on', $$
@@ -199,44 +201,44 @@ CALL pg_temp.write_source('passed_on', $$
         'user' || CASE user_id WHEN 4992 THEN 2500 WHEN 4994 THEN 2496 WHEN 4996 THEN 2498 ELSE user_id / 2 END || '@example.org' AS email, signup_date
     FROM people WHERE user_id <> 5000$$);
 SELECT * FROM pg_temp.run('passed_on');
-SELECT user_id, email FROM features WHERE user_id = 1 OR user_id > 4990 ORDER BY user_id;
+SELECT user_id, email FROM eikon_user_features WHERE user_id = 1 OR user_id > 4990 ORDER BY user_id;
 SELECT pg_temp.error_of($$SELECT eikon_run_etl(pg_temp.source('first'))$$);
-UPDATE features SET email = NULL WHERE user_id > 4990;
+UPDATE eikon_user_features SET email = NULL WHERE user_id > 4990;
 SELECT * FROM pg_temp.run('first');
 CALL pg_temp.write_source('twice', $$SELECT user_id, name, CASE user_id WHEN 4998 THEN 'User1@example.org' ELSE email END AS email, signup_date FROM people$$);
 SELECT pg_temp.error_of($$SELECT eikon_run_etl(pg_temp.source('twice'))$$);
 SELECT * FROM pg_temp.run('first');
-TRUNCATE features;
+TRUNCATE eikon_user_features;
 SELECT pg_temp.error_of($$SELECT eikon_run_etl(pg_temp.source('twice'))$$);
-SELECT count(*) FROM features;
+SELECT count(*) FROM eikon_user_features;
 SELECT * FROM pg_temp.run('first');
-DROP INDEX by_email, by_lower_name, few_experiments, by_date, by_pct, by_compound, one_email, one_name;
+DROP INDEX by_email, by_lower_name, few_experiments, by_date, by_total, by_compound, one_email, one_name;
 
 -- An index that only looks like the primary key is none: the run finds another way.
-ALTER TABLE features DROP CONSTRAINT features_pkey;
+ALTER TABLE eikon_user_features DROP CONSTRAINT eikon_user_features_pkey;
 SELECT * FROM pg_temp.run('second');
-CREATE UNIQUE INDEX descending ON features (user_id DESC);
+CREATE UNIQUE INDEX descending ON eikon_user_features (user_id DESC);
 SELECT * FROM pg_temp.run('first');
-CREATE UNIQUE INDEX part ON features (user_id) WHERE user_id > 100;
+CREATE UNIQUE INDEX part ON eikon_user_features (user_id) WHERE user_id > 100;
 SELECT * FROM pg_temp.run('second');
-CREATE INDEX not_unique ON features (user_id);
+CREATE INDEX not_unique ON eikon_user_features (user_id);
 SELECT * FROM pg_temp.run('first');
-CREATE UNIQUE INDEX included ON features (user_id) INCLUDE (email);
+CREATE UNIQUE INDEX included ON eikon_user_features (user_id) INCLUDE (email);
 SELECT * FROM pg_temp.run('second');
 DROP INDEX descending, part, not_unique;
-ALTER TABLE features ADD CONSTRAINT features_pkey PRIMARY KEY USING INDEX included;
+ALTER TABLE eikon_user_features ADD CONSTRAINT eikon_user_features_pkey PRIMARY KEY USING INDEX included;
 SELECT * FROM pg_temp.run('first');
-ALTER TABLE features DROP CONSTRAINT features_pkey, ADD CONSTRAINT features_pkey PRIMARY KEY (user_id, total_experiments);
+ALTER TABLE eikon_user_features DROP CONSTRAINT eikon_user_features_pkey, ADD CONSTRAINT eikon_user_features_pkey PRIMARY KEY (user_id, total_experiments);
 SELECT * FROM pg_temp.run('second');
-ALTER TABLE features DROP CONSTRAINT features_pkey, ADD CONSTRAINT features_pkey PRIMARY KEY (user_id) DEFERRABLE;
+ALTER TABLE eikon_user_features DROP CONSTRAINT eikon_user_features_pkey, ADD CONSTRAINT eikon_user_features_pkey PRIMARY KEY (user_id) DEFERRABLE;
 SELECT * FROM pg_temp.run('first');
-ALTER TABLE features DROP CONSTRAINT features_pkey, ADD CONSTRAINT features_pkey PRIMARY KEY (user_id);
+ALTER TABLE eikon_user_features DROP CONSTRAINT eikon_user_features_pkey, ADD CONSTRAINT eikon_user_features_pkey PRIMARY KEY (user_id);
 
 -- It may be unlogged, and be filled to any degree.
-ALTER TABLE features SET UNLOGGED, SET (fillfactor = 50);
-TRUNCATE features;
+ALTER TABLE eikon_user_features SET UNLOGGED, SET (fillfactor = 50);
+TRUNCATE eikon_user_features;
 SELECT source, r.* FROM (VALUES (1, 'first'), (2, 'second'), (3, 'more')) AS s (n, source), pg_temp.run(source) AS r ORDER BY n;
-ALTER TABLE features SET LOGGED, RESET (fillfactor);
+ALTER TABLE eikon_user_features SET LOGGED, RESET (fillfactor);
 
 -- Whatever has a say in what statements do to the table brings them back. Each is
 -- put on the table, two runs are done, and it is taken off again. Tables that inherit
@@ -247,21 +249,29 @@ GRANT ALL ON ALL TABLES IN SCHEMA lab TO regress_eikon_writer;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA lab TO regress_eikon_writer;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA lab TO regress_eikon_writer;
 CREATE TABLE visits (user_id bigint);
-CREATE TABLE heir_of (LIKE features);
+CREATE TABLE heir_of (LIKE eikon_user_features);
 CREATE TEMP TABLE obstacles (n int GENERATED ALWAYS AS IDENTITY, what text, put text, taken text);
 INSERT INTO obstacles (what, put, taken) VALUES
     ('nothing', 'SELECT', 'SELECT'),
-    ('row trigger', 'CREATE TRIGGER t AFTER UPDATE ON features FOR EACH ROW EXECUTE FUNCTION nothing()', 'DROP TRIGGER t ON features'),
-    ('rule', 'CREATE RULE r AS ON UPDATE TO features WHERE false DO ALSO NOTHING', 'DROP RULE r ON features'),
-    ('CHECK', 'ALTER TABLE features ADD CONSTRAINT c CHECK (total_experiments >= 0)', 'ALTER TABLE features DROP CONSTRAINT c'),
-    ('exclusion', 'ALTER TABLE features ADD CONSTRAINT e EXCLUDE (user_id WITH =)', 'ALTER TABLE features DROP CONSTRAINT e'),
-    ('deferrable', 'ALTER TABLE features ADD CONSTRAINT d UNIQUE (user_id, email) DEFERRABLE', 'ALTER TABLE features DROP CONSTRAINT d'),
-    ('referenced', 'ALTER TABLE visits ADD CONSTRAINT f FOREIGN KEY (user_id) REFERENCES features', 'ALTER TABLE visits DROP CONSTRAINT f'),
-    ('referencing', 'ALTER TABLE features ADD CONSTRAINT f FOREIGN KEY (most_common_compound_id) REFERENCES eikon_compounds NOT VALID',
-        'ALTER TABLE features DROP CONSTRAINT f'),
+    ('row trigger', 'CREATE TRIGGER t AFTER UPDATE ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION nothing()', 'DROP TRIGGER t ON eikon_user_features'),
+    ('rule', 'CREATE RULE r AS ON UPDATE TO eikon_user_features WHERE false DO ALSO NOTHING', 'DROP RULE r ON eikon_user_features'),
+    ('CHECK', 'ALTER TABLE eikon_user_features ADD CONSTRAINT c CHECK (total_experiments >= 0)', 'ALTER TABLE eikon_user_features DROP CONSTRAINT c'),
+    ('exclusion', 'ALTER TABLE eikon_user_features ADD CONSTRAINT e EXCLUDE (user_id WITH =)', 'ALTER TABLE eikon_user_features DROP CONSTRAINT e'),
+    ('deferrable', 'ALTER TABLE eikon_user_features ADD CONSTRAINT d UNIQUE (user_id, email) DEFERRABLE', 'ALTER TABLE eikon_user_features DROP CONSTRAINT d'),
+    ('referenced', 'ALTER TABLE visits ADD CONSTRAINT f FOREIGN KEY (user_id) REFERENCES eikon_user_features', 'ALTER TABLE visits DROP CONSTRAINT f'),
+    ('referencing', 'ALTER TABLE eikon_user_features ADD CONSTRAINT f FOREIGN KEY (most_common_compound_id) REFERENCES eikon_compounds NOT VALID',
+        'ALTER TABLE eikon_user_features DROP CONSTRAINT f'),
     ('nothing any more', 'SELECT', 'SELECT'),
-    ('generated column', 'ALTER TABLE features ADD g bigint GENERATED ALWAYS AS (user_id + 1) STORED', 'SELECT'),
-    ('dropped column', 'ALTER TABLE features DROP g', 'SELECT');
+    ('generated column', 'ALTER TABLE eikon_user_features ADD g bigint GENERATED ALWAYS AS (user_id + 1) STORED', 'SELECT'),
+    ('dropped column', 'ALTER TABLE eikon_user_features DROP g', 'SELECT'),
+    ('dropped column, first load', 'TRUNCATE eikon_user_features', 'SELECT'),
+    ('operators of others', 'CREATE INDEX o ON eikon_user_features (total_experiments counting_ops)', 'DROP INDEX o'),
+    ('operators of others, first load', 'TRUNCATE eikon_user_features; CREATE INDEX o ON eikon_user_features (total_experiments counting_ops)', 'DROP INDEX o');
+-- Such operators may do what is not allowed while workers are at work.
+CREATE SEQUENCE compared;
+CREATE FUNCTION compare_and_count(bigint, bigint) RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM nextval(''lab.compared''); RETURN btint8cmp($1, $2); END';
+CREATE OPERATOR CLASS counting_ops FOR TYPE bigint USING btree AS
+    OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 compare_and_count(bigint, bigint);
 CREATE FUNCTION pg_temp.with_obstacle(put text, taken text, OUT first text, OUT second text) LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE put;
@@ -281,22 +291,22 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA lab TO regress_eikon_writer;
 TRUNCATE obstacles;
 INSERT INTO obstacles (what, put, taken) VALUES
     ('nothing', 'SELECT', 'SELECT'),
-    ('plain storage', 'ALTER TABLE features ALTER email SET STORAGE PLAIN', 'ALTER TABLE features ALTER email SET STORAGE EXTENDED'),
-    ('identity', 'ALTER TABLE features ALTER user_id ADD GENERATED BY DEFAULT AS IDENTITY', 'ALTER TABLE features ALTER user_id DROP IDENTITY'),
-    ('heir', 'ALTER TABLE heir_of INHERIT features', 'ALTER TABLE heir_of NO INHERIT features'),
+    ('plain storage', 'ALTER TABLE eikon_user_features ALTER email SET STORAGE PLAIN', 'ALTER TABLE eikon_user_features ALTER email SET STORAGE EXTENDED'),
+    ('identity', 'ALTER TABLE eikon_user_features ALTER user_id ADD GENERATED BY DEFAULT AS IDENTITY', 'ALTER TABLE eikon_user_features ALTER user_id DROP IDENTITY'),
+    ('heir', 'ALTER TABLE heir_of INHERIT eikon_user_features', 'ALTER TABLE heir_of NO INHERIT eikon_user_features'),
     ('role with rights', 'SET ROLE regress_eikon_writer', 'RESET ROLE'),
-    ('role with rights in columns', 'REVOKE ALL ON features FROM regress_eikon_writer; GRANT SELECT, DELETE ON features TO regress_eikon_writer;
-        GRANT UPDATE (name, email, signup_date, total_experiments, avg_experiments, experiments_pct, avg_experiment_run_time, total_experiment_run_time,
+    ('role with rights in columns', 'REVOKE ALL ON eikon_user_features FROM regress_eikon_writer; GRANT SELECT, DELETE ON eikon_user_features TO regress_eikon_writer;
+        GRANT UPDATE (name, email, signup_date, total_experiments, avg_experiment_run_time, total_experiment_run_time,
             most_common_compound_id, most_common_compound_name, most_common_compound_structure, most_common_compound_count, most_common_compound_ids),
-        INSERT (user_id, name, email, signup_date, total_experiments, avg_experiments, experiments_pct, avg_experiment_run_time, total_experiment_run_time,
+        INSERT (user_id, name, email, signup_date, total_experiments, avg_experiment_run_time, total_experiment_run_time,
             most_common_compound_id, most_common_compound_name, most_common_compound_structure, most_common_compound_count, most_common_compound_ids)
-        ON features TO regress_eikon_writer; SET ROLE regress_eikon_writer', 'RESET ROLE; GRANT ALL ON features TO regress_eikon_writer'),
-    ('row security', 'ALTER TABLE features ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON features USING (true); SET ROLE regress_eikon_writer', 'RESET ROLE'),
-    ('row security of others', 'SELECT', 'DROP POLICY p ON features; ALTER TABLE features DISABLE ROW LEVEL SECURITY'),
-    ('column of a user', 'ALTER TABLE features ADD note text DEFAULT ''new''', 'SELECT');
+        ON eikon_user_features TO regress_eikon_writer; SET ROLE regress_eikon_writer', 'RESET ROLE; GRANT ALL ON eikon_user_features TO regress_eikon_writer'),
+    ('row security', 'ALTER TABLE eikon_user_features ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON eikon_user_features USING (true); SET ROLE regress_eikon_writer', 'RESET ROLE'),
+    ('row security of others', 'SELECT', 'DROP POLICY p ON eikon_user_features; ALTER TABLE eikon_user_features DISABLE ROW LEVEL SECURITY'),
+    ('column of a user', 'ALTER TABLE eikon_user_features ADD note text DEFAULT ''new''', 'SELECT');
 SELECT what, o.* FROM obstacles, pg_temp.with_obstacle(put, taken) AS o ORDER BY n;
 
--- So does a transaction with one snapshot, and a constraint that a row breaks is named.
+-- A transaction with one snapshot does not, and a constraint that a row breaks is named.
 DROP EXTENSION eikon_features CASCADE;
 CREATE EXTENSION eikon_features SCHEMA lab;
 SELECT * FROM pg_temp.run('first');
@@ -306,8 +316,8 @@ COMMIT;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT * FROM pg_temp.run('first');
 COMMIT;
-DELETE FROM features WHERE email IS NULL;
-ALTER TABLE features ALTER email SET NOT NULL;
+DELETE FROM eikon_user_features WHERE email IS NULL;
+ALTER TABLE eikon_user_features ALTER email SET NOT NULL;
 SELECT regexp_replace(pg_temp.error_of($$SELECT eikon_run_etl(pg_temp.source('first'))$$), E'\n.*', '') AS error;
 
 -- One may ask why a run takes statements.

@@ -51,11 +51,11 @@ SELECT eikon_wait_etl(:run_id) = r AS same, eikon_wait_etl(:run_id, '0') = r AS 
 FROM eikon_runs r WHERE run_id = :run_id;
 
 -- A row that did not change is not written.
-CREATE TEMP TABLE before AS SELECT user_id, xmin::text AS writer, ctid::text AS place FROM features;
+CREATE TEMP TABLE before AS SELECT user_id, xmin::text AS writer, ctid::text AS place FROM eikon_user_features;
 SELECT eikon_submit_etl(:'dir' || '/store/1_again') AS run_id \gset
 SELECT status, rows_inserted, rows_updated, rows_deleted, rows_unchanged FROM eikon_wait_etl(:run_id);
 SELECT count(*) FILTER (WHERE b.writer = f.xmin::text AND b.place = f.ctid::text) AS untouched, count(*)
-FROM features f LEFT JOIN before b USING (user_id);
+FROM eikon_user_features f LEFT JOIN before b USING (user_id);
 
 -- Its number follows those of direct runs, and theirs follow it; one run is the current one.
 SELECT run_id FROM eikon_run_etl(:'dir' || '/store/2');
@@ -115,7 +115,7 @@ CREATE ROLE regress_eikon_friend IN ROLE regress_eikon_a;
 CREATE ROLE regress_eikon_nobody;
 GRANT USAGE ON SCHEMA lab TO regress_eikon_a, regress_eikon_b, regress_eikon_nobody;
 GRANT EXECUTE ON FUNCTION eikon_submit_etl, eikon_wait_etl, eikon_cancel_etl TO regress_eikon_a, regress_eikon_b;
-GRANT SELECT, INSERT, UPDATE, DELETE ON features, eikon_compounds TO regress_eikon_a;
+GRANT SELECT, INSERT, UPDATE, DELETE ON eikon_user_features, eikon_totals, eikon_compounds TO regress_eikon_a;
 TRUNCATE eikon_runs, eikon_rejects RESTART IDENTITY;
 
 -- Other options, another source or another role make it another.
@@ -155,7 +155,7 @@ SELECT run_id = :kept AS kept FROM eikon_runs;
 SELECT eikon_submit_etl(:'dir' || '/store/1') AS run_id \gset
 SELECT status FROM eikon_wait_etl(:run_id);
 TRUNCATE before;
-INSERT INTO before SELECT user_id, xmin::text, ctid::text FROM features;
+INSERT INTO before SELECT user_id, xmin::text, ctid::text FROM eikon_user_features;
 
 -- Its row stays, and says all that its error said; its reject is the one that ended it.
 SELECT eikon_submit_etl(:'dir' || '/rejects/cast') AS run_id \gset
@@ -169,17 +169,17 @@ SELECT reject_id, kind, file, line, byte_offset, column_name, value, error_type,
 SELECT pg_temp.run_error('rejects/cast');
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'no % here', NEW.name USING ERRCODE = 'ZX042', DETAIL = 'a "detail"', HINT = E'a hint\nof 100%'; END $$;
-CREATE TRIGGER refuse BEFORE INSERT ON features FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE TRIGGER refuse BEFORE INSERT ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION refuse();
 SELECT eikon_submit_etl(:'dir' || '/store/2') AS run_id \gset
 SELECT status, error_code, error_message, error_detail, error_hint, error_context LIKE 'PL/pgSQL function %refuse() line 2 at RAISE%' AS context FROM eikon_wait_etl(:run_id);
 SELECT count(*) FROM eikon_rejects WHERE run_id = :run_id;
-DROP TRIGGER refuse ON features;
+DROP TRIGGER refuse ON eikon_user_features;
 
 -- One that the commit refuses has failed as well.
-CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON features DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON eikon_user_features DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
 SELECT eikon_submit_etl(:'dir' || '/store/2') AS run_id \gset
 SELECT status, error_code, error_message, error_detail, error_hint FROM eikon_wait_etl(:run_id);
-DROP TRIGGER refuse ON features;
+DROP TRIGGER refuse ON eikon_user_features;
 DROP FUNCTION refuse;
 \x off
 
@@ -200,7 +200,7 @@ SELECT status, error_code, replace(error_message, :'own', '$own') AS message FRO
 
 -- All of them left the table and the current run as they were.
 SELECT count(*) FILTER (WHERE b.writer = f.xmin::text AND b.place = f.ctid::text) AS untouched, count(*)
-FROM features f FULL JOIN before b USING (user_id);
+FROM eikon_user_features f FULL JOIN before b USING (user_id);
 SELECT source FROM pg_temp.told WHERE is_current;
 
 -- Rejects of a run that went on are kept, like a direct run's.
@@ -447,13 +447,13 @@ COMMIT;
 
 -- It runs as the role that asked for it.
 CREATE FUNCTION show_role() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := format('%s for %s', NEW.name, current_user); RETURN NEW; END $$;
-CREATE TRIGGER show_role BEFORE INSERT OR UPDATE ON features FOR EACH ROW EXECUTE FUNCTION show_role();
+CREATE TRIGGER show_role BEFORE INSERT OR UPDATE ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION show_role();
 SET ROLE regress_eikon_a;
 SELECT lab.eikon_submit_etl(:'dir' || '/store/1') AS run_id \gset
 SELECT status, requested_by FROM lab.eikon_wait_etl(:run_id);
 RESET ROLE;
 SELECT user_id, name FROM features ORDER BY user_id;
-DROP TRIGGER show_role ON features;
+DROP TRIGGER show_role ON eikon_user_features;
 DROP FUNCTION show_role;
 
 -- Without rights on the table it fails, as a direct run does.
@@ -590,7 +590,7 @@ ROLLBACK;
 CREATE SCHEMA regress_eikon_own AUTHORIZATION regress_eikon_b;
 GRANT ALL ON eikon_rejects TO regress_eikon_b;
 GRANT EXECUTE ON FUNCTION eikon_run_etl, eikon_purge_runs TO regress_eikon_b;
-GRANT ALL ON features, eikon_compounds TO regress_eikon_b;
+GRANT ALL ON eikon_user_features, eikon_totals, eikon_compounds TO regress_eikon_b;
 CREATE FUNCTION pg_temp.try_trigger(tab text, event text, call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     told text := 'no error';

@@ -23,7 +23,7 @@ SELECT run_id, count(*) FROM eikon_rejects GROUP BY run_id;
 SELECT * FROM pg_temp.told;
 TRUNCATE eikon_runs, eikon_rejects RESTART IDENTITY;
 SELECT rows_inserted FROM eikon_run_etl(:'dir' || '/store/1');
-CREATE TEMP TABLE before AS SELECT user_id, xmin::text AS writer, ctid::text AS place FROM features;
+CREATE TEMP TABLE before AS SELECT user_id, xmin::text AS writer, ctid::text AS place FROM eikon_user_features;
 
 --
 -- One that fails
@@ -56,18 +56,18 @@ SELECT status, error_code, error_message FROM eikon_try_etl(:'dir' || '/rejects/
 SELECT file, line, error_type FROM eikon_rejects JOIN eikon_runs r USING (run_id) WHERE r.options ? 'reject_limit' ORDER BY reject_id;
 
 -- Constraints and triggers of the table, rights on it.
-ALTER TABLE features ADD CONSTRAINT nobody CHECK (false) NOT VALID;
+ALTER TABLE eikon_user_features ADD CONSTRAINT nobody CHECK (false) NOT VALID;
 SELECT error_code, error_message FROM eikon_try_etl(:'dir' || '/store/2');
-ALTER TABLE features DROP CONSTRAINT nobody;
+ALTER TABLE eikon_user_features DROP CONSTRAINT nobody;
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'not today' USING ERRCODE = 'ZX042', DETAIL = 'a "detail"', HINT = 'a hint'; END $$;
-CREATE TRIGGER refuse BEFORE INSERT ON features FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE TRIGGER refuse BEFORE INSERT ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION refuse();
 SELECT error_code, error_message, error_detail, error_hint, split_part(error_context, ' at ', 1) AS context FROM eikon_try_etl(:'dir' || '/store/2');
-DROP TRIGGER refuse ON features;
+DROP TRIGGER refuse ON eikon_user_features;
 
 -- All of them left features, and the current run, as they were.
 SELECT count(*) FILTER (WHERE b.writer = f.xmin::text AND b.place = f.ctid::text) AS untouched, count(*)
-FROM features f FULL JOIN before b USING (user_id);
+FROM eikon_user_features f FULL JOIN before b USING (user_id);
 SELECT run_id FROM eikon_runs WHERE is_current;
 SELECT running, (SELECT count(*) FROM eikon_progress) AS progress FROM eikon_health();
 
@@ -130,7 +130,7 @@ CREATE ROLE regress_eikon_owner IN ROLE pg_read_server_files;
 CREATE ROLE regress_eikon_caller;
 GRANT USAGE ON SCHEMA lab TO regress_eikon_owner, regress_eikon_caller;
 GRANT EXECUTE ON FUNCTION eikon_try_etl TO regress_eikon_owner;
-GRANT SELECT, INSERT, UPDATE, DELETE ON features, eikon_compounds TO regress_eikon_owner;
+GRANT SELECT, INSERT, UPDATE, DELETE ON eikon_user_features, eikon_totals, eikon_compounds TO regress_eikon_owner;
 CREATE FUNCTION lab.load(path text) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     r lab.eikon_runs := lab.eikon_try_etl(path);
@@ -142,7 +142,7 @@ SET ROLE regress_eikon_caller;
 SELECT lab.load(:'dir' || '/rejects/cast'), current_user;
 SELECT lab.load(:'dir' || '/store/2'), current_user;
 RESET ROLE;
-REVOKE INSERT ON features FROM regress_eikon_owner;
+REVOKE INSERT ON eikon_user_features FROM regress_eikon_owner;
 SET ROLE regress_eikon_caller;
 SELECT lab.load(:'dir' || '/store/1'), current_user;
 RESET ROLE;
@@ -165,17 +165,18 @@ BEGIN READ ONLY;
 SELECT pg_temp.error_of($$SELECT eikon_try_etl()$$);
 ROLLBACK;
 
--- A run within a run.
+-- A run within a run, which has a row to put right.
+UPDATE eikon_user_features SET name = 'someone else' WHERE user_id = 1;
 CREATE FUNCTION nest() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM lab.eikon_try_etl(current_setting('test.dir') || '/store/1'); RETURN NULL; END $$;
-CREATE TRIGGER nest AFTER INSERT OR UPDATE OR DELETE ON features FOR EACH STATEMENT EXECUTE FUNCTION nest();
+CREATE TRIGGER nest AFTER INSERT OR UPDATE OR DELETE ON eikon_user_features FOR EACH STATEMENT EXECUTE FUNCTION nest();
 SELECT pg_temp.error_of(format('SELECT eikon_run_etl(%L)', :'dir' || '/store/1'));
 -- The inner one is thrown, and so the outer one has failed.
 SELECT error_code || ' ' || error_message FROM eikon_try_etl(:'dir' || '/store/1');
-DROP TRIGGER nest ON features;
+DROP TRIGGER nest ON eikon_user_features;
 
 -- A cancel, here by a timeout; the next run works.
 CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$;
-CREATE TRIGGER dawdle AFTER INSERT OR UPDATE OR DELETE ON features FOR EACH STATEMENT EXECUTE FUNCTION dawdle();
+CREATE TRIGGER dawdle AFTER INSERT OR UPDATE OR DELETE ON eikon_user_features FOR EACH STATEMENT EXECUTE FUNCTION dawdle();
 \set VERBOSITY terse
 SET statement_timeout = '100ms';
 SELECT eikon_try_etl(:'dir' || '/store/1');
@@ -190,7 +191,7 @@ EXCEPTION WHEN query_canceled THEN
     RAISE WARNING 'caught %', SQLSTATE;
 END $$;
 RESET statement_timeout;
-DROP TRIGGER dawdle ON features;
+DROP TRIGGER dawdle ON eikon_user_features;
 SELECT status, error_code FROM eikon_runs ORDER BY run_id;
 SELECT status FROM eikon_try_etl(:'dir' || '/store/1');
 SELECT count(*) FROM eikon_progress;
@@ -202,9 +203,9 @@ DROP TRIGGER refuse ON eikon_runs;
 
 -- What a deferred constraint finds is an error of the commit.
 \set VERBOSITY terse
-CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON features DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON eikon_user_features DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
 SELECT status FROM eikon_try_etl(:'dir' || '/store/2');
-DROP TRIGGER refuse ON features;
+DROP TRIGGER refuse ON eikon_user_features;
 \set VERBOSITY default
 SELECT count(*) FROM eikon_runs;
 

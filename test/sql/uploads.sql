@@ -82,7 +82,7 @@ FROM (SELECT r.run_id FROM eikon_run_etl(:'dir' || '/rejects/mixed', on_error =>
     LATERAL eikon_upload(kind, pg_temp.fixture('rejects/mixed/' || kind || '.csv')) AS u,
     LATERAL jsonb_array_elements(u.rejects) WITH ORDINALITY AS e (r, n)
 GROUP BY kind, u.rejected ORDER BY kind;
-TRUNCATE eikon_runs, eikon_rejects, features, eikon_compounds RESTART IDENTITY;
+TRUNCATE eikon_runs, eikon_rejects, eikon_user_features, eikon_totals, eikon_compounds RESTART IDENTITY;
 
 --
 -- What is refused
@@ -231,7 +231,7 @@ SELECT n->>'file' AS file, n->>'compression' AS compression FROM eikon_run_etl('
 CREATE ROLE regress_eikon_lab;
 GRANT USAGE ON SCHEMA lab TO regress_eikon_lab;
 GRANT EXECUTE ON FUNCTION eikon_upload, eikon_run_etl, eikon_try_etl, eikon_submit_etl, eikon_derive_features TO regress_eikon_lab;
-GRANT SELECT, INSERT, UPDATE, DELETE ON features, eikon_compounds TO regress_eikon_lab;
+GRANT SELECT, INSERT, UPDATE, DELETE ON eikon_user_features, eikon_totals, eikon_compounds TO regress_eikon_lab;
 
 -- Rights on the table are all that it takes, and each is asked for where it is needed.
 SELECT pg_temp.upload_set();

@@ -1,0 +1,19 @@
+/*
+ * store_check.h
+ *		Whether the tables are as a run needs them, whatever users have made of them.
+ */
+#ifndef EF_STORE_CHECK_H
+#define EF_STORE_CHECK_H
+
+#include "compat.h"
+
+/*
+ * Throws unless the tables have the columns that the extension gave them, and are of a kind
+ * that a run can write.
+ */
+extern void EfStoreCheck(Oid schema);
+
+/* Throws, saying that the table is missing from the schema. */
+pg_noreturn extern void EfStoreMissing(Oid schema, const char *table);
+
+#endif /* EF_STORE_CHECK_H */
