@@ -1,6 +1,6 @@
 /*
- * eikon_features.c
- *		Entry of the library.
+ * module.c
+ *		Entry of the library: initializes each module that has settings or shared memory.
  */
 #include "postgres.h"
 
