@@ -52,8 +52,6 @@ static const Column columns[EF_KINDS][EF_COLUMNS] = {
 	},
 };
 
-const char *const EfKindNames[EF_KINDS] = {"users", "compounds", "user_experiments"};
-
 const char *const *
 EfKindColumns(EfKind kind, int *n)
 {
