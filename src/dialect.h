@@ -1,43 +1,13 @@
 /*
  * dialect.h
- *		What a file's dialect is, and how it is found out.
+ *		How a file's dialect is found out. What a dialect is, eikon_features.h says.
  */
 #ifndef EF_DIALECT_H
 #define EF_DIALECT_H
 
 #include "eikon_features.h"
 
-/* Which blanks (space, tab) around a value are padding rather than data. */
-typedef enum EfPadding
-{
-	EF_PADDING_AUTO,		/* option only: not said */
-	EF_PADDING_TRIM,		/* those outside quotes */
-	EF_PADDING_TRIM_QUOTED, /* those inside quotes too */
-	EF_PADDING_KEEP			/* none */
-} EfPadding;
-
-/* Which bytes end a line. */
-typedef enum EfNewline
-{
-	EF_NEWLINE_ANY, /* LF, CRLF and CR, mixed as they come */
-	EF_NEWLINE_LF,	/* LF alone; a CR before it is padding */
-	EF_NEWLINE_CR	/* CR alone */
-} EfNewline;
-
-/*
- * A dialect, complete. escape equals quote where quotes are doubled. Where
- * there is no quote, quote is 0, and escape too unless an option said one.
- */
-typedef struct EfDialect
-{
-	char delimiter;
-	char quote;
-	char escape;
-	EfPadding padding;
-	EfNewline newline;
-} EfDialect;
-
-/* What the caller says of a dialect; whatever is not said is detected. */
+/* What the caller gives of a dialect; the rest is detected. */
 typedef struct EfDialectOptions
 {
 	bool delimiter_given;

@@ -1,6 +1,6 @@
 /*
  * eikon_features.h
- *		The words that every stage uses.
+ *		The words that every stage uses. It includes nothing of ours.
  *
  *	bytes - source -> record -> row -> aggregate -> store -> features
  *	           (dialect)  +------- reject ----------+
@@ -80,6 +80,36 @@ EfIsBlankLine(const char *line, size_t len)
 			return false;
 	return true;
 }
+
+/* Which blanks (space, tab) around a value are padding rather than data. */
+typedef enum EfPadding
+{
+	EF_PADDING_AUTO,		/* option only: to be detected */
+	EF_PADDING_TRIM,		/* those outside quotes */
+	EF_PADDING_TRIM_QUOTED, /* those inside quotes too */
+	EF_PADDING_KEEP			/* none */
+} EfPadding;
+
+/* Which bytes end a line. */
+typedef enum EfNewline
+{
+	EF_NEWLINE_ANY, /* LF, CRLF and CR, mixed as they come */
+	EF_NEWLINE_LF,	/* LF alone; a CR before it is padding */
+	EF_NEWLINE_CR	/* CR alone */
+} EfNewline;
+
+/*
+ * A dialect, complete. escape equals quote where quotes are doubled. Where
+ * there is no quote, quote is 0, and escape too unless an option named one.
+ */
+typedef struct EfDialect
+{
+	char delimiter;
+	char quote;
+	char escape;
+	EfPadding padding;
+	EfNewline newline;
+} EfDialect;
 
 /* Rows, one type for each kind. */
 typedef struct EfUser

@@ -10,7 +10,7 @@
 #ifndef EF_RECORD_H
 #define EF_RECORD_H
 
-#include "dialect.h"
+#include "eikon_features.h"
 
 /* So many bytes after each field can be read, whatever they are. */
 #define EF_SLACK 8

@@ -9,7 +9,7 @@
 #ifndef EF_RECORD_REGULAR_H
 #define EF_RECORD_REGULAR_H
 
-#include "dialect.h"
+#include "eikon_features.h"
 #include "scan.h"
 
 /* A record of more fields is left to libcsv. */
