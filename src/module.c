@@ -5,11 +5,11 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "derive.h"
 #include "fmgr.h"
-#include "pipeline.h"
 #include "run.h"
+#include "run_upload.h"
 #include "source.h"
-#include "upload.h"
 #include "utils/guc.h"
 #include "worker.h"
 #include "worker_shared.h"

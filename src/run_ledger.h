@@ -8,8 +8,8 @@
 #ifndef EF_RUN_LEDGER_H
 #define EF_RUN_LEDGER_H
 
+#include "derive.h"
 #include "options.h"
-#include "pipeline.h"
 #include "store_form.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"

@@ -10,7 +10,7 @@
 
 #include "access/htup.h"
 #include "access/tupdesc.h"
-#include "aggregate.h"
+#include "derive_aggregate.h"
 #include "compat.h"
 #include "lib/stringinfo.h"
 

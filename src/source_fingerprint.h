@@ -1,11 +1,11 @@
 /*
- * fingerprint.h
+ * source_fingerprint.h
  *		Tells one content of a source from another: XXH3 of 128 bits, as libxxhash has it.
  *
  * It is not meant to withstand somebody who wants two contents to look the same.
  */
-#ifndef EF_FINGERPRINT_H
-#define EF_FINGERPRINT_H
+#ifndef EF_SOURCE_FINGERPRINT_H
+#define EF_SOURCE_FINGERPRINT_H
 
 #include "eikon_features.h"
 
@@ -25,4 +25,4 @@ extern void EfFingerprintAddText(EfFingerprint *fingerprint, const char *text);
 
 extern void EfFingerprintEnd(EfFingerprint *fingerprint, char *digits);
 
-#endif /* EF_FINGERPRINT_H */
+#endif /* EF_SOURCE_FINGERPRINT_H */

@@ -1,12 +1,12 @@
 /*
- * pack.h
+ * derive_pack.h
  *		Rows in few bytes, to be handed from one process to another or to a file.
  *
  * Only the build that packed them reads them. Bounds say how many bytes a row
  * takes at most. Unpacked texts point into the packed bytes.
  */
-#ifndef EF_PACK_H
-#define EF_PACK_H
+#ifndef EF_DERIVE_PACK_H
+#define EF_DERIVE_PACK_H
 
 #include "eikon_features.h"
 #include "varint.h"
@@ -121,4 +121,4 @@ EfPackExperiment(char *to, uint32 user, const EfExperiment *experiment)
 	return to;
 }
 
-#endif /* EF_PACK_H */
+#endif /* EF_DERIVE_PACK_H */

@@ -1,5 +1,5 @@
 /*
- * t_aggregate.c
+ * t_derive_aggregate.c
  *		Features against what one counts by hand, and at scale against a plain
  *		recount; sums against exact arithmetic, in any order.
  */
@@ -8,10 +8,10 @@
 #include <float.h>
 #include <math.h>
 
-#include "aggregate.h"
-#include "aggregate_sum.h"
+#include "derive_aggregate.h"
+#include "derive_pack.h"
+#include "derive_sum.h"
 #include "miscadmin.h"
-#include "pack.h"
 
 static EfText
 make_text(const char *s)

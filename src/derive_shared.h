@@ -1,12 +1,12 @@
 /*
- * pipeline_shared.h
+ * derive_shared.h
  *		What the members of a team share while they derive features.
  *
- * One job after the other, the leader preparing each (pipeline.c):
+ * One job after the other, the leader preparing each (derive.c):
  *
- *	read		units of files -> rows, ids, rejects; once for each kind	(pipeline_read.c)
- *	scatter		users -> users by partition, unless they came in order		(pipeline_derive.c)
- *	derive		a partition's users and experiments -> tuples of features	(pipeline_derive.c)
+ *	read		units of files -> rows, ids, rejects; once for each kind	(derive_read.c)
+ *	scatter		users -> users by partition, unless they came in order		(derive_tuples.c)
+ *	derive		a partition's users and experiments -> tuples of features	(derive_tuples.c)
  *
  * The last job goes on while the leader gives out tuples: it does its part when
  * those that it needs are not there yet.
@@ -15,17 +15,17 @@
  * is a range of users in the order of their ids: all that is known of them is
  * small enough to stay in a processor's cache.
  */
-#ifndef EF_PIPELINE_SHARED_H
-#define EF_PIPELINE_SHARED_H
+#ifndef EF_DERIVE_SHARED_H
+#define EF_DERIVE_SHARED_H
 
-#include "aggregate.h"
-#include "fingerprint.h"
-#include "ids.h"
-#include "parallel.h"
-#include "pipeline.h"
+#include "derive.h"
+#include "derive_aggregate.h"
+#include "derive_ids.h"
+#include "derive_team.h"
 #include "reject.h"
 #include "row.h"
 #include "source.h"
+#include "source_fingerprint.h"
 
 typedef struct EfDeriving EfDeriving;
 
@@ -267,4 +267,4 @@ extern void EfInputDetect(const EfInput *input, const EfOptions *options, EfShar
 /* Defines eikon_features.max_line_size. */
 extern void EfPipelineInputInit(void);
 
-#endif /* EF_PIPELINE_SHARED_H */
+#endif /* EF_DERIVE_SHARED_H */

@@ -1,5 +1,5 @@
 /*
- * aggregate_sum.c
+ * derive_sum.c
  *		Exact sums of doubles.
  *
  * Needs IEEE 754 doubles evaluated as doubles (FLT_EVAL_METHOD 0) and no
@@ -10,7 +10,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "aggregate_sum.h"
+#include "derive_sum.h"
 
 #if FLT_EVAL_METHOD != 0
 #error "exact sums need arithmetic in double precision, e.g. -msse2 -mfpmath=sse"

@@ -1,5 +1,5 @@
 /*
- * pipeline_derive.c
+ * derive_tuples.c
  *		The jobs that make features of what was read, a partition at a time.
  *
  *	users -> users by partition ---.
@@ -8,10 +8,10 @@
  */
 #include "postgres.h"
 
+#include "derive_pack.h"
+#include "derive_shared.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "pack.h"
-#include "pipeline_shared.h"
 #include "store_form.h"
 #include "utils/memutils.h"
 

@@ -1,5 +1,5 @@
 /*
- * parallel.c
+ * derive_team.c
  *		A team of processes.
  *
  *	leader    ... prepares | does a job with the others | prepares | ... | dismisses
@@ -15,8 +15,8 @@
 
 #include "access/parallel.h"
 #include "access/xact.h"
+#include "derive_team.h"
 #include "miscadmin.h"
-#include "parallel.h"
 #include "pgstat.h"
 #include "storage/barrier.h"
 #include "storage/shm_toc.h"

@@ -1,5 +1,5 @@
 /*
- * pipeline.c
+ * derive.c
  *		Wires the stages: what the leader of a team does.
  *
  *	for each kind	EfDetectFiles -> EfReadKind, with the job of reading
@@ -7,18 +7,18 @@
  *	at the end		the job of deriving -> tuples
  *
  * No stage knows the next one: each takes a function to read from or is given
- * what the one before it made. pipeline_shared.h says what the jobs are.
+ * what the one before it made. derive_shared.h says what the jobs are.
  */
 #include "postgres.h"
 
+#include "derive_pack.h"
+#include "derive_shared.h"
 #include "elapsed.h"
-#include "fingerprint.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
-#include "pack.h"
-#include "pipeline_shared.h"
 #include "progress.h"
 #include "sort_ids.h"
+#include "source_fingerprint.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 

@@ -1,5 +1,5 @@
 /*
- * pipeline_kind.c
+ * derive_kind.c
  *		Reads the files of one kind: the leader's part.
  *
  *	files -> units -> the job of reading -> do units fit, are ids repeated?
@@ -12,9 +12,9 @@
  */
 #include "postgres.h"
 
+#include "derive_shared.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
-#include "pipeline_shared.h"
 #include "progress.h"
 #include "utils/memutils.h"
 

@@ -1,10 +1,10 @@
 /*
- * t_pack.c
+ * t_derive_pack.c
  *		What is packed is unpacked the same, and takes no more bytes than said.
  */
 #include "server.h"
 
-#include "pack.h"
+#include "derive_pack.h"
 
 /* Values around every length that a number can have, and around 0. */
 static int

@@ -1,9 +1,9 @@
 /*
- * pipeline.h
+ * derive.h
  *		Wires the stages: a source in, an aggregate or a preview out.
  */
-#ifndef EF_PIPELINE_H
-#define EF_PIPELINE_H
+#ifndef EF_DERIVE_H
+#define EF_DERIVE_H
 
 #include "dialect.h"
 #include "options.h"
@@ -97,4 +97,4 @@ extern void EfPipelinePreview(const char *path, const EfOptions *options,
 extern void EfPipelineCheck(EfKind kind, const char *name, EfText bytes, const EfOptions *options,
 							EfRejectFn on_reject, void *arg, EfKindCounts *counts);
 
-#endif /* EF_PIPELINE_H */
+#endif /* EF_DERIVE_H */

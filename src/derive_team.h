@@ -1,16 +1,16 @@
 /*
- * parallel.h
+ * derive_team.h
  *		A team: this process and as many of PostgreSQL's parallel workers as there
  *		are to be had, which do one job after the other together.
  *
  * Any number of workers may be missing, come late or not come at all: what is to
  * be done is shared out as it goes, in pieces that whoever is free takes next.
  */
-#ifndef EF_PARALLEL_H
-#define EF_PARALLEL_H
+#ifndef EF_DERIVE_TEAM_H
+#define EF_DERIVE_TEAM_H
 
+#include "derive_stream.h"
 #include "port/atomics.h"
-#include "stream.h"
 
 /* Defines eikon_features.parallel_workers. */
 extern void EfParallelInit(void);
@@ -68,4 +68,4 @@ extern void EfTeamDismiss(EfTeam *team);
 
 extern void EfTeamEnd(EfTeam *team);
 
-#endif /* EF_PARALLEL_H */
+#endif /* EF_DERIVE_TEAM_H */

@@ -1,11 +1,11 @@
 /*
- * pipeline_preview.c
+ * derive_preview.c
  *		What the reader makes of one file.
  */
 #include "postgres.h"
 
+#include "derive_shared.h"
 #include "miscadmin.h"
-#include "pipeline_shared.h"
 
 /* The dialect under which a run would read the file, if it is of one of our kinds. */
 static void

@@ -1,5 +1,5 @@
 /*
- * pipeline_read.c
+ * derive_read.c
  *		The job of reading one kind's files.
  *
  *	EfFileRead -> EfRecordNext -> EfRowParse -> rows, by partition
@@ -15,9 +15,9 @@
  */
 #include "postgres.h"
 
+#include "derive_pack.h"
+#include "derive_shared.h"
 #include "miscadmin.h"
-#include "pack.h"
-#include "pipeline_shared.h"
 #include "progress.h"
 #include "utils/memutils.h"
 

@@ -1,11 +1,11 @@
 /*
- * pipeline_check.c
+ * derive_check.c
  *		What a run would make of one file, as far as that file alone can tell.
  */
 #include "postgres.h"
 
+#include "derive_shared.h"
 #include "miscadmin.h"
-#include "pipeline_shared.h"
 #include "utils/memutils.h"
 
 typedef struct Checking

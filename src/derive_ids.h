@@ -1,5 +1,5 @@
 /*
- * ids.h
+ * derive_ids.h
  *		Ids in the order in which they were read: whether one occurs twice, and
  *		what place each has among all of them.
  *
@@ -7,10 +7,10 @@
  * take a byte or two each. That they are unique is nearly always seen from their
  * being ascending; only otherwise are the logs read.
  */
-#ifndef EF_IDS_H
-#define EF_IDS_H
+#ifndef EF_DERIVE_IDS_H
+#define EF_DERIVE_IDS_H
 
-#include "stream.h"
+#include "derive_stream.h"
 #include "varint.h"
 
 /* The ids of one run of records; in shared memory. */
@@ -126,4 +126,4 @@ EfRanksFind(const EfRanks *ranks, int64 id, uint32 *rank)
 	return true;
 }
 
-#endif /* EF_IDS_H */
+#endif /* EF_DERIVE_IDS_H */

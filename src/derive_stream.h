@@ -1,5 +1,5 @@
 /*
- * stream.h
+ * derive_stream.h
  *		Streams of bytes that several processes write at a time, and that any of
  *		them reads later.
  *
@@ -8,8 +8,8 @@
  * are in shared memory until the limit of the pool is reached, then
  * in temporary files, which go with the pool whatever happens.
  */
-#ifndef EF_STREAM_H
-#define EF_STREAM_H
+#ifndef EF_DERIVE_STREAM_H
+#define EF_DERIVE_STREAM_H
 
 #include "port/atomics.h"
 #include "storage/fileset.h"
@@ -151,4 +151,4 @@ extern void EfStreamRelease(EfStreamReader *reader, uint32 stream);
 
 extern void EfStreamReadEnd(EfStreamReader *reader);
 
-#endif /* EF_STREAM_H */
+#endif /* EF_DERIVE_STREAM_H */

@@ -1,12 +1,12 @@
 /*
- * ids.c
+ * derive_ids.c
  *		Whether an id occurs twice, and what place each has among all.
  */
 #include "postgres.h"
 
 #include "common/pg_prng.h"
+#include "derive_ids.h"
 #include "hash.h"
-#include "ids.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "sort_ids.h"

@@ -1,5 +1,5 @@
 /*
- * stream.c
+ * derive_stream.c
  *		Streams of bytes, written by several processes, read by any.
  *
  *	streams -> parts[writer][stream] -> refs[block] -> bytes, in memory or in a file
@@ -12,11 +12,11 @@
 #include <fcntl.h>
 #include <sys/statvfs.h>
 
+#include "derive_stream.h"
 #include "miscadmin.h"
 #include "storage/buffile.h"
 #include "storage/dsm_impl.h"
 #include "storage/lwlock.h"
-#include "stream.h"
 #include "utils/memutils.h"
 
 /* Where one block is. */

@@ -1,10 +1,10 @@
 /*
- * upload.h
+ * run_upload.h
  *		Files that come by SQL: checked and kept in eikon_uploads, one of each kind,
  *		until a run has read them.
  */
-#ifndef EF_UPLOAD_H
-#define EF_UPLOAD_H
+#ifndef EF_RUN_UPLOAD_H
+#define EF_RUN_UPLOAD_H
 
 #include "options.h"
 #include "source_spool.h"
@@ -56,4 +56,4 @@ extern const EfSpool *EfUploadsSpool(Oid schema, const char *source, bool remove
 /* Removes those that were copied; what has come in their place stays. Needs EfQueryBegin. */
 extern void EfUploadsRemove(Oid schema, const EfUploads *uploads);
 
-#endif /* EF_UPLOAD_H */
+#endif /* EF_RUN_UPLOAD_H */

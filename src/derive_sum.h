@@ -1,5 +1,5 @@
 /*
- * aggregate_sum.h
+ * derive_sum.h
  *		Exact sums of finite, non-negative doubles.
  *
  * The sum is kept as a list of doubles that do not overlap (J. R. Shewchuk,
@@ -8,8 +8,8 @@
  * the end. So it does not depend on the order of the values, nor on how they
  * were split before the parts were merged. Two doubles nearly always do.
  */
-#ifndef EF_AGGREGATE_SUM_H
-#define EF_AGGREGATE_SUM_H
+#ifndef EF_DERIVE_SUM_H
+#define EF_DERIVE_SUM_H
 
 typedef struct EfSumTail
 {
@@ -35,4 +35,4 @@ extern void EfSumAdd(EfSum *sum, double value, MemoryContext context);
  */
 extern double EfSumValue(const EfSum *sum);
 
-#endif /* EF_AGGREGATE_SUM_H */
+#endif /* EF_DERIVE_SUM_H */

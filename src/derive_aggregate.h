@@ -1,13 +1,13 @@
 /*
- * aggregate.h
+ * derive_aggregate.h
  *		Rows -> the features of each user. Pure: no SPI, no files, no errors
  *		but out of memory and the limits named below.
  *
  * Compounds first, then users, then experiments. The features do not depend on
  * the order in which experiments come, to the last bit of every sum.
  */
-#ifndef EF_AGGREGATE_H
-#define EF_AGGREGATE_H
+#ifndef EF_DERIVE_AGGREGATE_H
+#define EF_DERIVE_AGGREGATE_H
 
 #include "eikon_features.h"
 
@@ -68,4 +68,4 @@ extern bool EfAggregateNext(EfAggregate *aggregate, const EfTotals *totals, EfFe
 
 extern void EfAggregateEnd(EfAggregate *aggregate);
 
-#endif /* EF_AGGREGATE_H */
+#endif /* EF_DERIVE_AGGREGATE_H */

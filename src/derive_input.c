@@ -1,11 +1,11 @@
 /*
- * pipeline_input.c
+ * derive_input.c
  *		A file's beginning: the sample that its dialect is detected from.
  */
 #include "postgres.h"
 
+#include "derive_shared.h"
 #include "encoding.h"
-#include "pipeline_shared.h"
 #include "utils/guc.h"
 
 /* How much of a file its dialect is detected from. */

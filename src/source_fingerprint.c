@@ -1,12 +1,12 @@
 /*
- * fingerprint.c
+ * source_fingerprint.c
  *		Tells one content of a source from another.
  */
 #include "postgres.h"
 
 #include <xxhash.h>
 
-#include "fingerprint.h"
+#include "source_fingerprint.h"
 #include "utils/memutils.h"
 
 struct EfFingerprint

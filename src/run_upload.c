@@ -1,5 +1,5 @@
 /*
- * upload.c
+ * run_upload.c
  *		Files that come by SQL: checked and kept until a run has read them.
  *
  *	eikon_upload	content -> EfPipelineCheck -> eikon_uploads
@@ -13,14 +13,14 @@
 #include "access/detoast.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "derive.h"
 #include "json.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "pipeline.h"
 #include "query.h"
 #include "store_check.h"
-#include "upload.h"
+#include "run_upload.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"

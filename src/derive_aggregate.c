@@ -1,5 +1,5 @@
 /*
- * aggregate.c
+ * derive_aggregate.c
  *		Rows -> the features of each user.
  *
  * Few enough users are aggregated at a time that all of this stays in the
@@ -9,12 +9,12 @@
  */
 #include "postgres.h"
 
-#include "aggregate.h"
-#include "aggregate_sum.h"
 #include "common/pg_prng.h"
+#include "derive_aggregate.h"
+#include "derive_pack.h"
+#include "derive_sum.h"
 #include "hash.h"
 #include "miscadmin.h"
-#include "pack.h"
 #include "port/pg_bitutils.h"
 #include "sort_ids.h"
 #include "utils/memutils.h"
