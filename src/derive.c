@@ -33,17 +33,17 @@
 static int pool_size = 512 * 1024;
 
 void
-EfPipelineInit(void)
+EfDeriveInit(void)
 {
 	static const EfJobFn jobs[] = {
 		[EF_JOB_READ] = EfReadJob,
 		[EF_JOB_SCATTER] = EfScatterJob,
-		[EF_JOB_DERIVE] = EfDeriveJob,
+		[EF_JOB_DERIVE] = EfTuplesJob,
 	};
 
-	EfPipelineInputInit();
-	EfParallelInit();
-	EfParallelJobs(jobs, lengthof(jobs));
+	EfInputInit();
+	EfTeamInit();
+	EfTeamJobs(jobs, lengthof(jobs));
 
 	/*
 	 * Raise it where sources are larger and memory is to spare, so that less
@@ -209,7 +209,7 @@ begin_deriving(EfDerivation *d)
 	shared->tuples.in_memory = true;
 	EfBeginStreams(d, &shared->unknown, 1, EF_BLOCK_LEAST);
 	EfTeamStart(d->team, EF_JOB_DERIVE);
-	d->deriving = EfDeriveBegin(d->team);
+	d->deriving = EfTupleMakerBegin(d->team);
 }
 
 /* Ends the team's work, so that this process may write to tables again. */
@@ -218,7 +218,7 @@ end_deriving(EfDerivation *d)
 {
 	if (d->deriving == NULL)
 		return;
-	EfDeriveEnd(d->deriving);
+	EfTupleMakerEnd(d->deriving);
 	d->deriving = NULL;
 	EfTeamFinish(d->team);
 	d->report->unknown_compounds = count_unknown(d);
@@ -235,7 +235,7 @@ count_workers(const EfDerivation *d)
 
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
 		bytes += d->bytes[kind];
-	return (int) Min((int64) EfParallelWorkers(), bytes / WORKER_BYTES);
+	return (int) Min((int64) EfTeamWorkers(), bytes / WORKER_BYTES);
 }
 
 static void
@@ -260,8 +260,8 @@ begin_team(EfDerivation *d)
 }
 
 EfDerivation *
-EfPipelineBegin(const char *path, const EfSpool *spool, const EfOptions *options,
-				EfRejectFn on_reject, void *arg, EfReport *report)
+EfDeriveBegin(const char *path, const EfSpool *spool, const EfOptions *options,
+			  EfRejectFn on_reject, void *arg, EfReport *report)
 {
 	EfDerivation *d = palloc0(sizeof(EfDerivation));
 	List *names[EF_KINDS];
@@ -291,7 +291,7 @@ EfPipelineBegin(const char *path, const EfSpool *spool, const EfOptions *options
 }
 
 void
-EfPipelineFingerprint(EfDerivation *d, char *digits)
+EfDeriveFingerprint(EfDerivation *d, char *digits)
 {
 	EfFingerprint *fingerprint = EfFingerprintBegin();
 	size_t max_record = EfMaxRecord();
@@ -310,7 +310,7 @@ EfPipelineFingerprint(EfDerivation *d, char *digits)
 }
 
 void
-EfPipelineDerive(EfDerivation *d, bool view)
+EfDeriveFeatures(EfDerivation *d, bool view)
 {
 	static void (*const read[EF_KINDS])(EfDerivation *) = {
 		[EF_USERS] = read_users,
@@ -360,7 +360,7 @@ await_partition(EfDerivation *d, uint32 partition)
 			uint32 next = EfTeamNext(d->team);
 
 			if (next < d->shared->npartitions)
-				EfDerivePartition(d->deriving, next);
+				EfTupleMakerDerive(d->deriving, next);
 			continue;
 		}
 		EfTeamWaitBegin(d->team);
@@ -435,7 +435,7 @@ next_tuple(void *arg, HeapTupleData *tuple)
 }
 
 EfTuples
-EfPipelineTuples(EfDerivation *derivation)
+EfDeriveTuples(EfDerivation *derivation)
 {
 	derivation->tuples = EfStreamReadBegin(derivation->pool, &derivation->shared->tuples);
 	return (EfTuples){derivation->shared->view ? &EfFeaturesView : &EfUserFeatures, next_tuple,
@@ -468,7 +468,7 @@ next_compound(void *arg, EfCompound *compound)
 }
 
 EfCompounds
-EfPipelineCompounds(EfDerivation *derivation)
+EfDeriveCompounds(EfDerivation *derivation)
 {
 	Assert(derivation->deriving == NULL);
 	derivation->compounds = EfStreamReadBegin(derivation->pool, &derivation->shared->compounds);
@@ -478,7 +478,7 @@ EfPipelineCompounds(EfDerivation *derivation)
 }
 
 void
-EfPipelineEnd(EfDerivation *derivation)
+EfDeriveEnd(EfDerivation *derivation)
 {
 	end_deriving(derivation);
 	if (derivation->compounds != NULL)

@@ -13,7 +13,7 @@
 #include "store_form.h"
 
 /* Defines eikon_features.max_line_size and .work_mem. */
-extern void EfPipelineInit(void);
+extern void EfDeriveInit(void);
 
 typedef struct EfKindCounts
 {
@@ -59,15 +59,15 @@ typedef struct EfDerivation EfDerivation;
  * in the current context. on_reject is given each reject; the first is thrown, too, unless
  * options->ignore, as is one too many.
  */
-extern EfDerivation *EfPipelineBegin(const char *path, const EfSpool *spool,
-									 const EfOptions *options, EfRejectFn on_reject, void *arg,
-									 EfReport *report);
+extern EfDerivation *EfDeriveBegin(const char *path, const EfSpool *spool,
+								   const EfOptions *options, EfRejectFn on_reject, void *arg,
+								   EfReport *report);
 
 /* Reads all bytes for what tells this content, read in this way, from another. */
-extern void EfPipelineFingerprint(EfDerivation *derivation, char *digits);
+extern void EfDeriveFingerprint(EfDerivation *derivation, char *digits);
 
 /* Reads the files and derives the features: rows of eikon_user_features or, with view, of features. */
-extern void EfPipelineDerive(EfDerivation *derivation, bool view);
+extern void EfDeriveFeatures(EfDerivation *derivation, bool view);
 
 /*
  * What was derived, to be had once: tuples by ascending user_id, then the known
@@ -75,10 +75,10 @@ extern void EfPipelineDerive(EfDerivation *derivation, bool view);
  * PostgreSQL's parallel mode: rows can be inserted, but neither updated nor deleted.
  * Only then is report->unknown_compounds known.
  */
-extern EfTuples EfPipelineTuples(EfDerivation *derivation);
-extern EfCompounds EfPipelineCompounds(EfDerivation *derivation);
+extern EfTuples EfDeriveTuples(EfDerivation *derivation);
+extern EfCompounds EfDeriveCompounds(EfDerivation *derivation);
 
-extern void EfPipelineEnd(EfDerivation *derivation);
+extern void EfDeriveEnd(EfDerivation *derivation);
 
 /*
  * Gives every record of a file, malformed ones included, to on_record. So it
@@ -86,15 +86,15 @@ extern void EfPipelineEnd(EfDerivation *derivation);
  */
 typedef void (*EfRecordFn)(void *arg, const EfRecord *record);
 
-extern void EfPipelinePreview(const char *path, const EfOptions *options,
-							  EfRecordFn on_record, void *arg);
+extern void EfPreviewFile(const char *path, const EfOptions *options,
+						  EfRecordFn on_record, void *arg);
 
 /*
  * Reads one file of a kind by itself, in this process, and gives on_reject each of its
  * records that no run would take, but for what takes other files or all ids. Throws
  * where the file as a whole is of no use. name is for messages.
  */
-extern void EfPipelineCheck(EfKind kind, const char *name, EfText bytes, const EfOptions *options,
-							EfRejectFn on_reject, void *arg, EfKindCounts *counts);
+extern void EfCheckFile(EfKind kind, const char *name, EfText bytes, const EfOptions *options,
+						EfRejectFn on_reject, void *arg, EfKindCounts *counts);
 
 #endif /* EF_DERIVE_H */

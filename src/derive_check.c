@@ -69,8 +69,8 @@ check_records(Checking *c, EfRecordReader *reader, EfPlace *place)
 }
 
 void
-EfPipelineCheck(EfKind kind, const char *name, EfText bytes, const EfOptions *options,
-				EfRejectFn on_reject, void *arg, EfKindCounts *counts)
+EfCheckFile(EfKind kind, const char *name, EfText bytes, const EfOptions *options,
+			EfRejectFn on_reject, void *arg, EfKindCounts *counts)
 {
 	Checking checking = {
 		.kind = kind,

@@ -14,7 +14,7 @@
 static int max_line_size = 2048;
 
 void
-EfPipelineInputInit(void)
+EfInputInit(void)
 {
 	/*
 	 * Raise it for files with longer records; it bounds the memory that a

@@ -35,7 +35,7 @@ is_header(EfDetected *found, const EfRecord *record)
 }
 
 void
-EfPipelinePreview(const char *path, const EfOptions *options, EfRecordFn on_record, void *arg)
+EfPreviewFile(const char *path, const EfOptions *options, EfRecordFn on_record, void *arg)
 {
 	EfPlace place = {.file = path};
 	ErrorContextCallback callback = {.callback = EfPlaceContext, .arg = &place};

@@ -27,7 +27,7 @@
 #include "source.h"
 #include "source_fingerprint.h"
 
-typedef struct EfDeriving EfDeriving;
+typedef struct EfTupleMaker EfTupleMaker;
 
 typedef struct EfSharedFile
 {
@@ -163,7 +163,7 @@ struct EfDerivation
 	uint32 units_room;
 
 	/* giving out tuples, then compounds */
-	EfDeriving *deriving; /* NULL: all tuples were given out */
+	EfTupleMaker *deriving; /* NULL: all tuples were given out */
 	EfStreamReader *tuples;
 	EfStreamReader *compounds;
 	uint32 partition;
@@ -215,12 +215,12 @@ enum
 
 extern void EfReadJob(EfTeam *team);
 extern void EfScatterJob(EfTeam *team);
-extern void EfDeriveJob(EfTeam *team);
+extern void EfTuplesJob(EfTeam *team);
 
 /* One member's part in the last job. */
-extern EfDeriving *EfDeriveBegin(EfTeam *team);
-extern void EfDerivePartition(EfDeriving *deriving, uint32 partition);
-extern void EfDeriveEnd(EfDeriving *deriving);
+extern EfTupleMaker *EfTupleMakerBegin(EfTeam *team);
+extern void EfTupleMakerDerive(EfTupleMaker *deriving, uint32 partition);
+extern void EfTupleMakerEnd(EfTupleMaker *deriving);
 
 /* Partitions whose tuples may wait to be given out. */
 #define EF_DERIVE_AHEAD(nmembers) (2 * (nmembers) + 2)
@@ -265,6 +265,6 @@ extern void EfInputDetect(const EfInput *input, const EfOptions *options, EfShar
 						  EfFileNote *note);
 
 /* Defines eikon_features.max_line_size. */
-extern void EfPipelineInputInit(void);
+extern void EfInputInit(void);
 
 #endif /* EF_DERIVE_SHARED_H */

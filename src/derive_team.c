@@ -47,7 +47,7 @@ static int njobs;
 PGDLLEXPORT void EfTeamWorker(dsm_segment *segment, shm_toc *toc);
 
 void
-EfParallelInit(void)
+EfTeamInit(void)
 {
 	/*
 	 * Lower it where other sessions need the processors more; raise it above
@@ -61,14 +61,14 @@ EfParallelInit(void)
 }
 
 void
-EfParallelJobs(const EfJobFn *all, int n)
+EfTeamJobs(const EfJobFn *all, int n)
 {
 	jobs = all;
 	njobs = n;
 }
 
 int
-EfParallelWorkers(void)
+EfTeamWorkers(void)
 {
 	int workers = parallel_workers;
 

@@ -13,7 +13,7 @@
 #include "port/atomics.h"
 
 /* Defines eikon_features.parallel_workers. */
-extern void EfParallelInit(void);
+extern void EfTeamInit(void);
 
 /* A member's own side of it. */
 typedef struct EfTeam
@@ -31,10 +31,10 @@ typedef struct EfTeam
 typedef void (*EfJobFn)(EfTeam *team);
 
 /* The jobs that there are, by number. To be called by _PG_init. */
-extern void EfParallelJobs(const EfJobFn *jobs, int njobs);
+extern void EfTeamJobs(const EfJobFn *jobs, int njobs);
 
 /* How many workers this session may ask for. */
-extern int EfParallelWorkers(void);
+extern int EfTeamWorkers(void);
 
 /*
  * Begins a team of up to nworkers workers, with size bytes of shared memory

@@ -76,7 +76,7 @@ EfScatterJob(EfTeam *team)
 
 /* --- derive --- */
 
-struct EfDeriving
+struct EfTupleMaker
 {
 	EfTeam *team;
 	EfShared *shared;
@@ -93,11 +93,11 @@ struct EfDeriving
 };
 
 /* Is given one block of a stream. */
-typedef void (*BlockFn)(EfDeriving *d, const char *data, size_t len);
+typedef void (*BlockFn)(EfTupleMaker *d, const char *data, size_t len);
 
 /* Gives all blocks of a stream to fn; those that lie in files are left to the context. */
 static void
-read_stream(EfDeriving *d, EfStreamReader *reader, uint32 stream, BlockFn fn, bool keep)
+read_stream(EfTupleMaker *d, EfStreamReader *reader, uint32 stream, BlockFn fn, bool keep)
 {
 	for (uint32 member = 0; member < d->team->nmembers; member++)
 	{
@@ -117,7 +117,7 @@ read_stream(EfDeriving *d, EfStreamReader *reader, uint32 stream, BlockFn fn, bo
 }
 
 static void
-take_compounds(EfDeriving *d, const char *data, size_t len)
+take_compounds(EfTupleMaker *d, const char *data, size_t len)
 {
 	const char *end = data + len;
 
@@ -131,7 +131,7 @@ take_compounds(EfDeriving *d, const char *data, size_t len)
 }
 
 static void
-read_compounds(EfDeriving *d)
+read_compounds(EfTupleMaker *d)
 {
 	EfStreamReader *reader = EfStreamReadBegin(&d->team->pool, &d->shared->compounds);
 	MemoryContext old = MemoryContextSwitchTo(d->compounds);
@@ -143,7 +143,7 @@ read_compounds(EfDeriving *d)
 
 /* Users as they were scattered: in any order. */
 static void
-take_users(EfDeriving *d, const char *data, size_t len)
+take_users(EfTupleMaker *d, const char *data, size_t len)
 {
 	const char *end = data + len;
 
@@ -161,7 +161,7 @@ take_users(EfDeriving *d, const char *data, size_t len)
 
 /* The last block whose first user is of that rank or a lower one. */
 static uint32
-find_block(const EfDeriving *d, uint64 rank)
+find_block(const EfTupleMaker *d, uint64 rank)
 {
 	uint32 low = 0;
 	uint32 high = d->shared->nuser_blocks;
@@ -180,7 +180,7 @@ find_block(const EfDeriving *d, uint64 rank)
 
 /* The users of n ranks, out of blocks that have them in order. */
 static void
-take_users_in_order(EfDeriving *d, uint64 first, uint64 n)
+take_users_in_order(EfTupleMaker *d, uint64 first, uint64 n)
 {
 	for (uint32 i = find_block(d, first);
 		 i < d->shared->nuser_blocks && d->user_blocks[i].first < first + n; i++)
@@ -205,14 +205,14 @@ take_users_in_order(EfDeriving *d, uint64 first, uint64 n)
 }
 
 static void
-take_experiments(EfDeriving *d, const char *data, size_t len)
+take_experiments(EfTupleMaker *d, const char *data, size_t len)
 {
 	EfAggregateExperiments(d->aggregate, data, len);
 }
 
 /* Writes the tuples of one partition, one after the other. */
 static void
-write_tuples(EfDeriving *d, uint32 partition)
+write_tuples(EfTupleMaker *d, uint32 partition)
 {
 	EfFeatures features;
 
@@ -235,7 +235,7 @@ write_tuples(EfDeriving *d, uint32 partition)
 }
 
 void
-EfDerivePartition(EfDeriving *d, uint32 partition)
+EfTupleMakerDerive(EfTupleMaker *d, uint32 partition)
 {
 	MemoryContext old = MemoryContextSwitchTo(d->partition);
 	uint64 first = (uint64) partition << d->shared->shift;
@@ -263,7 +263,7 @@ EfDerivePartition(EfDeriving *d, uint32 partition)
 
 /* The leader counts the ids that were unknown to any member. */
 static void
-write_unknown(EfDeriving *d)
+write_unknown(EfTupleMaker *d)
 {
 	EfStreamWriter *writer = EfStreamWriteBegin(&d->team->pool, &d->shared->unknown,
 												d->team->member);
@@ -281,11 +281,11 @@ write_unknown(EfDeriving *d)
 	EfStreamWriteEnd(writer);
 }
 
-EfDeriving *
-EfDeriveBegin(EfTeam *team)
+EfTupleMaker *
+EfTupleMakerBegin(EfTeam *team)
 {
 	EfShared *shared = team->data;
-	EfDeriving *d = MemoryContextAllocZero(team->context, sizeof(EfDeriving));
+	EfTupleMaker *d = MemoryContextAllocZero(team->context, sizeof(EfTupleMaker));
 
 	d->team = team;
 	d->shared = shared;
@@ -307,7 +307,7 @@ EfDeriveBegin(EfTeam *team)
 }
 
 void
-EfDeriveEnd(EfDeriving *d)
+EfTupleMakerEnd(EfTupleMaker *d)
 {
 	write_unknown(d);
 	EfStreamWriteEnd(d->tuples);
@@ -325,12 +325,12 @@ EfDeriveEnd(EfDeriving *d)
  * those that lie far enough before it have been given out, for tuples take memory.
  */
 void
-EfDeriveJob(EfTeam *team)
+EfTuplesJob(EfTeam *team)
 {
 	EfShared *shared = team->data;
 	MemoryContext old = MemoryContextSwitchTo(team->context);
 	uint32 ahead = EF_DERIVE_AHEAD(team->nmembers);
-	EfDeriving *d = NULL;
+	EfTupleMaker *d = NULL;
 
 	for (;;)
 	{
@@ -339,14 +339,14 @@ EfDeriveJob(EfTeam *team)
 		if (partition >= shared->npartitions)
 			break;
 		if (d == NULL)
-			d = EfDeriveBegin(team);
+			d = EfTupleMakerBegin(team);
 		EfTeamWaitBegin(team);
 		while (partition >= pg_atomic_read_u32(&shared->given) + ahead)
 			EfTeamWait(team);
 		EfTeamWaitEnd(team);
-		EfDerivePartition(d, partition);
+		EfTupleMakerDerive(d, partition);
 	}
 	if (d != NULL)
-		EfDeriveEnd(d);
+		EfTupleMakerEnd(d);
 	MemoryContextSwitchTo(old);
 }

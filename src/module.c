@@ -22,7 +22,7 @@ void
 _PG_init(void)
 {
 	EfSourceInit();
-	EfPipelineInit();
+	EfDeriveInit();
 	EfRunInit();
 	EfUploadInit();
 	EfSharedInit();

@@ -2,7 +2,7 @@
  * run.c
  *		One run, from the files to the tables, and what is told of it.
  *
- *	EfPipelineBegin -> the same as last time? -> EfPipelineDerive -> EfStoreFeatures
+ *	EfDeriveBegin -> the same as last time? -> EfDeriveFeatures -> EfStoreFeatures
  *	                          `----------- skipped ----------.           |
  *	                                                          `-> ledger <'
  *
@@ -142,7 +142,7 @@ is_unchanged(Run *run)
 	if (!run->options->skip_unchanged)
 		return false;
 	INSTR_TIME_SET_CURRENT(start);
-	EfPipelineFingerprint(run->derivation, run->fingerprint);
+	EfDeriveFingerprint(run->derivation, run->fingerprint);
 	run->comparing = EfElapsed(start);
 	return EfLedgerIsCurrent(run->schema, run->fingerprint, run->options);
 }
@@ -150,14 +150,14 @@ is_unchanged(Run *run)
 static void
 store(Run *run)
 {
-	EfTuples features = EfPipelineTuples(run->derivation);
+	EfTuples features = EfDeriveTuples(run->derivation);
 	const EfStoreCounts *counts = &run->counts;
 	EfTotals totals;
 	EfCompounds compounds;
 	EfStoreCounts others;
 
 	EfStoreFeatures(run->schema, &features, run->options->dry_run, &run->counts);
-	compounds = EfPipelineCompounds(run->derivation);
+	compounds = EfDeriveCompounds(run->derivation);
 
 	/* a dry run has nothing to report of these */
 	if (run->options->dry_run)
@@ -179,8 +179,8 @@ derive_and_store(Run *run, const char *source)
 
 	run->storing = -1;
 	spool = EfUploadsSpool(run->schema, source, !dry_run, &run->uploads);
-	run->derivation = EfPipelineBegin(source, spool, run->options, EfRejectsAdd, run->rejects,
-									  &run->report);
+	run->derivation = EfDeriveBegin(source, spool, run->options, EfRejectsAdd, run->rejects,
+									&run->report);
 	if (run->context != NULL)
 		run->source = MemoryContextStrdup(run->context, run->report.source);
 	run->skipped = is_unchanged(run);
@@ -193,12 +193,12 @@ derive_and_store(Run *run, const char *source)
 		if (!dry_run)
 			(void) GetCurrentTransactionId();
 		CommandCounterIncrement();
-		EfPipelineDerive(run->derivation, false);
+		EfDeriveFeatures(run->derivation, false);
 		INSTR_TIME_SET_CURRENT(start);
 		store(run);
 		run->storing = EfElapsed(start);
 	}
-	EfPipelineEnd(run->derivation);
+	EfDeriveEnd(run->derivation);
 	if (spool != NULL && !dry_run)
 		EfUploadsRemove(run->schema, &run->uploads);
 }

@@ -2,7 +2,7 @@
  * run_upload.c
  *		Files that come by SQL: checked and kept until a run has read them.
  *
- *	eikon_upload	content -> EfPipelineCheck -> eikon_uploads
+ *	eikon_upload	content -> EfCheckFile -> eikon_uploads
  *	a run			eikon_uploads -> spool -> pipeline -> store -> used ones removed
  *
  * All of it is done with the rights of the role that calls. Contents are never taken out
@@ -213,9 +213,9 @@ EfUpload(Oid schema, const char *kind_name, Datum content, const char *file_name
 	check_size(content);
 	bytes = DatumGetByteaPP(content);
 	pushJsonbValue(&collected.rejects, WJB_BEGIN_ARRAY, NULL);
-	EfPipelineCheck(kind, make_name(kind, file_name),
-					(EfText){VARDATA_ANY(bytes), (uint32) VARSIZE_ANY_EXHDR(bytes)}, options,
-					collect, &collected, &counts);
+	EfCheckFile(kind, make_name(kind, file_name),
+				(EfText){VARDATA_ANY(bytes), (uint32) VARSIZE_ANY_EXHDR(bytes)}, options,
+				collect, &collected, &counts);
 	uploaded->rejects = JsonbValueToJsonb(pushJsonbValue(&collected.rejects, WJB_END_ARRAY, NULL));
 	uploaded->records = counts.read;
 	uploaded->rejected = counts.rejected;

@@ -126,11 +126,11 @@ eikon_derive_features(PG_FUNCTION_ARGS)
 	unpack_options(fcinfo, &options);
 	InitMaterializedSRF(fcinfo, 0);
 	spool = EfUploadsSpool(schema, source, false, &uploads);
-	derivation = EfPipelineBegin(source, spool, &options, count_reject, &rejected, &report);
-	EfPipelineDerive(derivation, true);
-	tuples = EfPipelineTuples(derivation);
+	derivation = EfDeriveBegin(source, spool, &options, count_reject, &rejected, &report);
+	EfDeriveFeatures(derivation, true);
+	tuples = EfDeriveTuples(derivation);
 	EfStoreFill(&tuples, result->setDesc, result->setResult);
-	EfPipelineEnd(derivation);
+	EfDeriveEnd(derivation);
 	if (rejected > 0)
 		ereport(NOTICE,
 				(errmsg_plural(INT64_FORMAT " record was rejected",
@@ -257,7 +257,7 @@ eikon_read_csv(PG_FUNCTION_ARGS)
 	preview.null = options.null_given ? options.null : NULL;
 	preview.context = AllocSetContextCreate(CurrentMemoryContext, "eikon_features preview",
 											ALLOCSET_DEFAULT_SIZES);
-	EfPipelinePreview(unpack_text(fcinfo, 0), &options, pack_record, &preview);
+	EfPreviewFile(unpack_text(fcinfo, 0), &options, pack_record, &preview);
 	return (Datum) 0;
 }
 
