@@ -4,7 +4,8 @@
  */
 #include "postgres.h"
 
-#include "derive_shared.h"
+#include "derive_check.h"
+#include "derive_input.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -12,7 +13,7 @@ typedef struct Checking
 {
 	EfKind kind;
 	const char *name;
-	EfSharedFile file;
+	EfFileInfo file;
 	EfText null;
 	EfRejectFn on_reject;
 	void *reject_arg;
@@ -80,7 +81,7 @@ EfCheckFile(EfKind kind, const char *name, EfText bytes, const EfOptions *option
 		.reject_arg = arg,
 		.counts = counts,
 	};
-	EfSharedFile *file = &checking.file;
+	EfFileInfo *file = &checking.file;
 	EfFileNote note = {.kind = kind, .file = name};
 	EfPlace place = {.file = name};
 	ErrorContextCallback callback = {.callback = EfPlaceContext, .arg = &place};

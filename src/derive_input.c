@@ -4,7 +4,8 @@
  */
 #include "postgres.h"
 
-#include "derive_shared.h"
+#include "derive_input.h"
+#include "dialect.h"
 #include "encoding.h"
 #include "utils/guc.h"
 
@@ -109,7 +110,7 @@ refuse_shapeless(const EfFileNote *note, const EfOptions *options, const EfInput
 }
 
 void
-EfInputDetect(const EfInput *input, const EfOptions *options, EfSharedFile *shared,
+EfInputDetect(const EfInput *input, const EfOptions *options, EfFileInfo *info,
 			  EfFileNote *note)
 {
 	int ncolumns;
@@ -124,13 +125,13 @@ EfInputDetect(const EfInput *input, const EfOptions *options, EfSharedFile *shar
 	note->compression = EfFileCompression(input->file);
 	if (!found.complete)
 		refuse_shapeless(note, options, input, &found);
-	EfRowMapColumns(&shared->map, note->kind, found.columns, found.ncolumns, found.header_line,
+	EfRowMapColumns(&info->map, note->kind, found.columns, found.ncolumns, found.header_line,
 					&note->ignored);
-	strlcpy(shared->name, note->file, sizeof(shared->name));
-	shared->stamp = EfFileStampOf(input->file);
-	shared->dialect = found.dialect;
-	shared->plain = EfFileIsPlain(input->file);
-	shared->data_line = found.data_line;
-	shared->data_offset = EfFileTextOffset(input->file) + (int64) found.data_offset;
-	note->bytes = shared->stamp.size;
+	strlcpy(info->name, note->file, sizeof(info->name));
+	info->stamp = EfFileStampOf(input->file);
+	info->dialect = found.dialect;
+	info->plain = EfFileIsPlain(input->file);
+	info->data_line = found.data_line;
+	info->data_offset = EfFileTextOffset(input->file) + (int64) found.data_offset;
+	note->bytes = info->stamp.size;
 }

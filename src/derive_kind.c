@@ -34,7 +34,7 @@
 
 /* Finds dialect and columns of a file, and where its data begins. */
 static void
-detect_file(EfDerivation *d, EfSharedFile *shared, EfFileNote *note)
+detect_file(EfDerivation *d, EfFileInfo *shared, EfFileNote *note)
 {
 	EfPlace place = {.file = note->file};
 	ErrorContextCallback callback = {.callback = EfPlaceContext, .arg = &place};
@@ -53,7 +53,7 @@ detect_file(EfDerivation *d, EfSharedFile *shared, EfFileNote *note)
 
 /* Opens a file again, which must be the same still. */
 static EfFile *
-open_file(EfDerivation *d, const EfSharedFile *file)
+open_file(EfDerivation *d, const EfFileInfo *file)
 {
 	EfFile *opened = EfFileOpen(d->source, file->map.kind, file->name, d->options->encoding);
 
@@ -68,7 +68,7 @@ EfDetectFiles(EfDerivation *d, EfKind kind, List *names)
 	ListCell *cell;
 	int n = 0;
 
-	d->files[kind] = palloc0(sizeof(EfSharedFile) * (Size) list_length(names));
+	d->files[kind] = palloc0(sizeof(EfFileInfo) * (Size) list_length(names));
 	d->notes[kind] = palloc(sizeof(EfFileNote *) * (Size) list_length(names));
 	foreach(cell, names)
 	{
@@ -87,7 +87,7 @@ EfDetectFiles(EfDerivation *d, EfKind kind, List *names)
 }
 
 int64
-EfFingerprintFile(EfDerivation *d, EfFingerprint *fingerprint, const EfSharedFile *file, int64 done)
+EfFingerprintFile(EfDerivation *d, EfFingerprint *fingerprint, const EfFileInfo *file, int64 done)
 {
 	EfFile *opened = open_file(d, file);
 	char *buffer = palloc(FINGERPRINT_BLOCK);
@@ -137,7 +137,7 @@ add_unit(EfDerivation *d, uint32 file, int64 begin, int64 end)
 static void
 cut_file(EfDerivation *d, uint32 number)
 {
-	const EfSharedFile *file = &d->files[d->shared->kind][number];
+	const EfFileInfo *file = &d->files[d->shared->kind][number];
 	int64 begin = file->data_offset;
 	EfUnit *unit = add_unit(d, number, begin, PG_INT64_MAX);
 
@@ -155,7 +155,7 @@ cut_file(EfDerivation *d, uint32 number)
 static void
 cut_file_exactly(EfDerivation *d, uint32 number)
 {
-	const EfSharedFile *file = &d->files[d->shared->kind][number];
+	const EfFileInfo *file = &d->files[d->shared->kind][number];
 	EfFile *opened = open_file(d, file);
 	EfUnit *unit = add_unit(d, number, file->data_offset, PG_INT64_MAX);
 	EfRecordReader *reader;
@@ -471,7 +471,7 @@ void
 EfReadKind(EfDerivation *d, EfKind kind)
 {
 	EfShared *shared = d->shared;
-	size_t size = sizeof(EfSharedFile) * (size_t) d->nfiles[kind];
+	size_t size = sizeof(EfFileInfo) * (size_t) d->nfiles[kind];
 	bool *exactly = palloc0(sizeof(bool) * (Size) d->nfiles[kind]);
 
 	shared->kind = kind;

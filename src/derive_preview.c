@@ -4,7 +4,9 @@
  */
 #include "postgres.h"
 
-#include "derive_shared.h"
+#include "derive_input.h"
+#include "derive_preview.h"
+#include "dialect.h"
 #include "miscadmin.h"
 
 /* The dialect under which a run would read the file, if it is of one of our kinds. */

@@ -29,7 +29,7 @@ typedef struct Reading
 {
 	EfTeam *team;
 	EfShared *shared;
-	EfSharedFile *files;
+	EfFileInfo *files;
 	EfText null;
 	const uint64 *repeated_ids; /* NULL at the first reading */
 	EfRanks ranks;
@@ -126,7 +126,7 @@ static void
 open_file(Reading *r)
 {
 	const EfUnit *unit = r->unit;
-	const EfSharedFile *shared = &r->files[unit->file];
+	const EfFileInfo *shared = &r->files[unit->file];
 	char skipped[8192];
 	int64 at;
 
@@ -338,7 +338,7 @@ read_records(Reading *r, uint32 number, EfRecordReader *reader)
 static void
 read_unit(Reading *r, uint32 number, EfUnit *unit)
 {
-	const EfSharedFile *file = &r->files[unit->file];
+	const EfFileInfo *file = &r->files[unit->file];
 	ErrorContextCallback callback = {.callback = EfPlaceContext, .arg = &r->place};
 	EfRecordReader *reader;
 

@@ -21,6 +21,7 @@
 #include "derive.h"
 #include "derive_aggregate.h"
 #include "derive_ids.h"
+#include "derive_input.h"
 #include "derive_team.h"
 #include "reject.h"
 #include "row.h"
@@ -28,17 +29,6 @@
 #include "source_fingerprint.h"
 
 typedef struct EfTupleMaker EfTupleMaker;
-
-typedef struct EfSharedFile
-{
-	char name[MAXPGPATH];
-	EfFileStamp stamp;
-	EfDialect dialect;
-	EfRowMap map;
-	bool plain;		   /* reading can begin anywhere in it */
-	int64 data_line;   /* the first one after the header */
-	int64 data_offset; /* where that begins; offsets are EfRecord's */
-} EfSharedFile;
 
 typedef struct EfUnit
 {
@@ -73,7 +63,7 @@ typedef struct EfShared
 
 	/* reading */
 	EfKind kind;
-	dsa_pointer files; /* EfSharedFile */
+	dsa_pointer files; /* EfFileInfo */
 	dsa_pointer units; /* EfUnit */
 	uint32 nunits;
 	int64 reject_limit;		  /* a unit is left when there are more */
@@ -154,7 +144,7 @@ struct EfDerivation
 
 	EfSource *source;
 	int nfiles[EF_KINDS];
-	EfSharedFile *files[EF_KINDS];
+	EfFileInfo *files[EF_KINDS];
 	EfFileNote **notes[EF_KINDS];
 	int64 bytes[EF_KINDS]; /* of text, roughly */
 
@@ -180,7 +170,7 @@ extern void EfDetectFiles(EfDerivation *d, EfKind kind, List *names);
 
 /* Adds a file, by its name and bytes. done bytes came before; returns how many they are now. */
 extern int64 EfFingerprintFile(EfDerivation *d, EfFingerprint *fingerprint,
-							   const EfSharedFile *file, int64 done);
+							   const EfFileInfo *file, int64 done);
 
 /*
  * Has a kind read and gives out its rejects. Leaves the rows in shared->rows, the
@@ -227,44 +217,5 @@ extern void EfTupleMakerEnd(EfTupleMaker *deriving);
 
 /* How much text a unit has. */
 #define EF_UNIT_SIZE (2 * 1024 * 1024)
-
-/* For the context of errors: what is being read. */
-typedef struct EfPlace
-{
-	const char *file;
-	int64 line;				/* 0: none yet */
-	const EfReject *reject; /* being thrown */
-} EfPlace;
-
-extern void EfPlaceContext(void *place);
-
-/* A file whose beginning has been read as a sample. */
-typedef struct EfInput
-{
-	EfFile *file;
-	char *sample;
-	size_t len;
-	size_t pos;
-	bool whole; /* there is no more of it */
-} EfInput;
-
-extern void EfInputBegin(EfInput *input, EfFile *file);
-
-/* An EfReadFn: the sample from pos on, then the rest of the file. */
-extern size_t EfInputRead(void *input, char *buf, size_t len);
-extern EfRecordReader *EfInputRecords(EfInput *input, const EfDialect *dialect, int64 line,
-									  size_t offset);
-
-extern size_t EfMaxRecord(void);
-
-/*
- * By its sample, fills in note, of which kind and file are given, and shared, but for
- * what reading the file shows. Throws where it is not of its kind.
- */
-extern void EfInputDetect(const EfInput *input, const EfOptions *options, EfSharedFile *shared,
-						  EfFileNote *note);
-
-/* Defines eikon_features.max_line_size. */
-extern void EfInputInit(void);
 
 #endif /* EF_DERIVE_SHARED_H */

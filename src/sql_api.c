@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "derive.h"
+#include "derive_preview.h"
 #include "encoding.h"
 #include "fmgr.h"
 #include "funcapi.h"
