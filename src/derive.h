@@ -1,6 +1,6 @@
 /*
  * derive.h
- *		Wires the stages: a source in, an aggregate or a preview out.
+ *		Wires the stages: a source in, features out.
  */
 #ifndef EF_DERIVE_H
 #define EF_DERIVE_H
@@ -10,7 +10,7 @@
 #include "source_spool.h"
 #include "store_form.h"
 
-/* Defines eikon_features.max_line_size and .work_mem. */
+/* Defines the settings of a derivation: eikon_features.max_line_size, .work_mem, .parallel_workers. */
 extern void EfDeriveInit(void);
 
 typedef struct EfDerivation EfDerivation;

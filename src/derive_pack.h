@@ -11,6 +11,9 @@
 #include "eikon_features.h"
 #include "varint.h"
 
+/* What of a text file packed experiments take, roughly. */
+#define EF_PACKED_PART 0.6
+
 #define EF_PACKED_TEXT_BOUND(text) (EF_VARINT_SIZE + (size_t) (text).len)
 #define EF_PACKED_USER_BOUND(user) \
 	(2 * EF_VARINT_SIZE + EF_PACKED_TEXT_BOUND((user)->name) + EF_PACKED_TEXT_BOUND((user)->email))

@@ -16,7 +16,8 @@
 #include "postgres.h"
 
 #include "derive_pack.h"
-#include "derive_shared.h"
+#include "derive_read.h"
+#include "derive_reject.h"
 #include "miscadmin.h"
 #include "progress.h"
 #include "utils/memutils.h"
@@ -24,11 +25,13 @@
 /* The leader says so often how far others are. */
 #define PROGRESS_MILLISECONDS 200
 
-/* One member's reading. */
-typedef struct Reading
+static int read_job;
+
+/* One member's part. */
+typedef struct UnitReader
 {
 	EfTeam *team;
-	EfShared *shared;
+	EfReadShared *shared;
 	EfFileInfo *files;
 	EfText null;
 	const uint64 *repeated_ids; /* NULL at the first reading */
@@ -54,18 +57,16 @@ typedef struct Reading
 	int64 bytes_shown;
 	int64 read_shown;
 	int64 rejected_shown;
-} Reading;
+} UnitReader;
 
 /* --- progress --- */
 
 static void
-show_progress(const EfShared *shared)
+show_progress(EfReadProgress *progress)
 {
-	EfShared *s = unconstify(EfShared *, shared);
-
-	EfProgressRead((int64) pg_atomic_read_u64(&s->bytes_done),
-				   (int64) pg_atomic_read_u64(&s->records_done),
-				   (int64) pg_atomic_read_u64(&s->rejects_done));
+	EfProgressRead((int64) pg_atomic_read_u64(&progress->bytes),
+				   (int64) pg_atomic_read_u64(&progress->records),
+				   (int64) pg_atomic_read_u64(&progress->rejects));
 }
 
 static void
@@ -76,22 +77,22 @@ add(pg_atomic_uint64 *sum, int64 now, int64 *before)
 }
 
 static void
-add_progress(Reading *r)
+add_progress(UnitReader *r)
 {
-	EfShared *shared = r->shared;
+	EfReadProgress *progress = &r->shared->progress;
 
-	add(&shared->bytes_done, EfFileBytesRead(r->file), &r->bytes_shown);
-	add(&shared->records_done, r->unit->read, &r->read_shown);
-	add(&shared->rejects_done, r->unit->rejected, &r->rejected_shown);
+	add(&progress->bytes, EfFileBytesRead(r->file), &r->bytes_shown);
+	add(&progress->records, r->unit->read, &r->read_shown);
+	add(&progress->rejects, r->unit->rejected, &r->rejected_shown);
 	if (r->team->member == 0)
-		show_progress(shared);
+		show_progress(progress);
 }
 
 /* An EfReadFn. */
 static size_t
 read_text(void *arg, char *buf, size_t len)
 {
-	Reading *r = arg;
+	UnitReader *r = arg;
 	size_t got = EfFileRead(r->file, buf, len);
 
 	add_progress(r);
@@ -100,21 +101,21 @@ read_text(void *arg, char *buf, size_t len)
 
 /* The leader's, when there is nothing left to take but others are still reading. */
 static void
-await_others(Reading *r)
+await_others(UnitReader *r)
 {
-	EfShared *shared = r->shared;
+	EfReadShared *shared = r->shared;
 
 	EfTeamWaitBegin(r->team);
 	while (pg_atomic_read_u32(&shared->ended) < Min(EfTeamPeek(r->team), shared->nunits))
 	{
 		EfTeamWaitFor(r->team, PROGRESS_MILLISECONDS);
-		show_progress(shared);
+		show_progress(&shared->progress);
 	}
 	EfTeamWaitEnd(r->team);
 }
 
 static void
-close_file(Reading *r)
+close_file(UnitReader *r)
 {
 	if (r->file != NULL)
 		EfFileClose(r->file);
@@ -123,23 +124,23 @@ close_file(Reading *r)
 
 /* Opens the unit's file, unless it is, to be read from the unit's first byte on. */
 static void
-open_file(Reading *r)
+open_unit(UnitReader *r)
 {
 	const EfUnit *unit = r->unit;
-	const EfFileInfo *shared = &r->files[unit->file];
+	const EfFileInfo *info = &r->files[unit->file];
 	char skipped[8192];
 	int64 at;
 
-	if (r->file != NULL && (r->file_number != unit->file || !shared->plain))
+	if (r->file != NULL && (r->file_number != unit->file || !info->plain))
 		close_file(r);
 	if (r->file == NULL)
 	{
-		r->file = EfFileOpen(r->source, r->shared->kind, shared->name, r->shared->encoding);
+		r->file = EfFileOpen(r->source, r->shared->kind, info->name, r->shared->encoding);
 		r->file_number = unit->file;
 		r->bytes_shown = 0;
-		EfFileCheckStamp(r->file, &shared->stamp);
+		EfFileCheckStamp(r->file, &info->stamp);
 	}
-	if (shared->plain)
+	if (info->plain)
 	{
 		EfFileSeek(r->file, unit->exact ? unit->begin : unit->begin - 1);
 		return;
@@ -154,68 +155,37 @@ open_file(Reading *r)
 	}
 }
 
-static char *
-put(char *to, const void *from, size_t len)
-{
-	if (len > 0)
-		memcpy(to, from, len);
-	return to + len;
-}
-
 /* Notes a reject; false when the rest of the unit is of no use. */
 static bool
-reject_record(Reading *r, const EfRecord *record, const EfRowFault *fault)
+reject_record(UnitReader *r, const EfRecord *record, const EfRowFault *fault)
 {
 	EfUnit *unit = r->unit;
-	EfPackedReject packed;
-	char *to;
-
-	memset(&packed, 0, sizeof(packed));
-	packed.reason = fault->reason;
-	packed.sqlstate = fault->sqlstate;
-	packed.line = record->line - r->first_line;
-	packed.offset = record->offset;
-	packed.has_column = fault->column != NULL;
-	packed.column = fault->column == NULL ? 0 : (uint32) strlen(fault->column);
-	packed.has_value = fault->value.data != NULL;
-	packed.value = fault->value.len;
-	packed.message = (uint32) strlen(fault->message);
-
-	/* more than is kept, so that it is known to be cut */
-	packed.raw = (uint32) Min(record->raw_len, 2 * EF_REJECT_RAW);
-	packed.raw_partial = record->raw_partial || packed.raw < record->raw_len;
-	packed.value = Min(packed.value, 2 * EF_REJECT_RAW);
 
 	if (unit->rejected++ == 0)
 		unit->reject_block = EfStreamCut(r->rejects, 0);
-	to = EfStreamRoom(r->rejects, 0, sizeof(packed) + packed.column + packed.value + packed.message + packed.raw);
-	to = put(to, &packed, sizeof(packed));
-	to = put(to, fault->column, packed.column);
-	to = put(to, fault->value.data, packed.value);
-	to = put(to, fault->message, packed.message);
-	EfStreamWrote(r->rejects, 0, put(to, record->raw, packed.raw));
+	EfPackReject(r->rejects, record, fault, record->line - r->first_line);
 	return unit->rejected <= r->shared->reject_limit;
 }
 
-/* Whether the id occurred before, which is known at a second reading only. */
+/* Logs the id; false where it occurred before, which is known at a second reading only. */
 static inline bool
-is_repeated(Reading *r, int64 id)
+log_id(UnitReader *r, int64 id)
 {
 	int64 number = r->unit->id_number + r->unit->taken++;
 
 	if (r->repeated_ids != NULL &&
 		(r->repeated_ids[number >> 6] & UINT64CONST(1) << (number & 63)) != 0)
-		return true;
+		return false;
 	EfIdLogAdd(&r->log, id);
-	return false;
+	return true;
 }
 
 static EfReason
-add_user(Reading *r, const EfUser *user)
+add_user(UnitReader *r, const EfUser *user)
 {
 	char *to;
 
-	if (is_repeated(r, user->user_id))
+	if (!log_id(r, user->user_id))
 		return EF_DUPLICATE_KEY;
 	to = EfStreamRoom(r->rows, 0, EF_PACKED_USER_BOUND(user));
 	if (EfStreamBegins(r->rows, 0, to))
@@ -225,11 +195,11 @@ add_user(Reading *r, const EfUser *user)
 }
 
 static EfReason
-add_compound(Reading *r, const EfCompound *compound)
+add_compound(UnitReader *r, const EfCompound *compound)
 {
 	char *to;
 
-	if (is_repeated(r, compound->compound_id))
+	if (!log_id(r, compound->compound_id))
 		return EF_DUPLICATE_KEY;
 	to = EfStreamRoom(r->rows, 0, EF_PACKED_COMPOUND_BOUND(compound));
 	EfStreamWrote(r->rows, 0, EfPackCompound(to, compound));
@@ -237,7 +207,7 @@ add_compound(Reading *r, const EfCompound *compound)
 }
 
 static inline EfReason
-add_experiment(Reading *r, const EfExperiment *experiment)
+add_experiment(UnitReader *r, const EfExperiment *experiment)
 {
 	uint32 rank;
 	uint32 partition;
@@ -245,7 +215,7 @@ add_experiment(Reading *r, const EfExperiment *experiment)
 
 	if (!EfRanksFind(&r->ranks, experiment->user_id, &rank))
 		return EF_UNKNOWN_USER;
-	if (is_repeated(r, experiment->experiment_id))
+	if (!log_id(r, experiment->experiment_id))
 		return EF_DUPLICATE_KEY;
 	partition = rank >> r->shift;
 	to = EfStreamRoom(r->rows, partition, EF_PACKED_EXPERIMENT_BOUND(experiment->ncompounds));
@@ -255,7 +225,7 @@ add_experiment(Reading *r, const EfExperiment *experiment)
 }
 
 static inline EfReason
-add_row(Reading *r)
+add_row(UnitReader *r)
 {
 	switch (r->shared->kind)
 	{
@@ -271,7 +241,7 @@ add_row(Reading *r)
 
 /* Takes or rejects one record; false when the rest of the unit is of no use. */
 static bool
-take_record(Reading *r, const EfRecord *record)
+take_record(UnitReader *r, const EfRecord *record)
 {
 	const EfRowMap *map = &r->files[r->unit->file].map;
 	EfReason reason;
@@ -289,7 +259,7 @@ take_record(Reading *r, const EfRecord *record)
 
 /* Lets units after this one be left unread. */
 static void
-make_last(Reading *r, uint32 number)
+make_last(UnitReader *r, uint32 number)
 {
 	uint32 last = pg_atomic_read_u32(&r->shared->last);
 
@@ -298,7 +268,7 @@ make_last(Reading *r, uint32 number)
 }
 
 static void
-read_records(Reading *r, uint32 number, EfRecordReader *reader)
+read_records(UnitReader *r, uint32 number, EfRecordReader *reader)
 {
 	EfUnit *unit = r->unit;
 	MemoryContext old;
@@ -336,7 +306,7 @@ read_records(Reading *r, uint32 number, EfRecordReader *reader)
 }
 
 static void
-read_unit(Reading *r, uint32 number, EfUnit *unit)
+read_unit(UnitReader *r, uint32 number, EfUnit *unit)
 {
 	const EfFileInfo *file = &r->files[unit->file];
 	ErrorContextCallback callback = {.callback = EfPlaceContext, .arg = &r->place};
@@ -351,7 +321,7 @@ read_unit(Reading *r, uint32 number, EfUnit *unit)
 	unit->member = r->team->member;
 	unit->read = unit->taken = unit->rejected = 0;
 	r->read_shown = r->rejected_shown = 0;
-	open_file(r);
+	open_unit(r);
 	reader = EfRecordBegin(CurrentMemoryContext, &file->dialect, read_text, r,
 						   unit->line, unit->exact ? unit->begin : unit->begin - 1,
 						   r->shared->max_record);
@@ -364,47 +334,65 @@ read_unit(Reading *r, uint32 number, EfUnit *unit)
 	error_context_stack = callback.previous;
 }
 
-void
-EfReadJob(EfTeam *team)
+static void
+read_files(EfTeam *team, void *arg)
 {
-	EfShared *shared = team->data;
-	Reading reading = {.team = team, .shared = shared, .shift = shared->shift};
+	EfReadShared *shared = arg;
+	UnitReader reader = {.team = team, .shared = shared, .shift = shared->partitions.shift};
 	EfUnit *units = EfPoolAddress(&team->pool, shared->units);
 	uint32 number;
 
-	reading.files = EfPoolAddress(&team->pool, shared->files);
-	reading.null.data = EfPoolAddress(&team->pool, shared->null);
-	reading.null.len = (uint32) strlen(reading.null.data);
+	reader.files = EfPoolAddress(&team->pool, shared->files);
+	reader.null.data = EfPoolAddress(&team->pool, shared->null);
+	reader.null.len = (uint32) strlen(reader.null.data);
 	if (DsaPointerIsValid(shared->repeated_ids))
-		reading.repeated_ids = EfPoolAddress(&team->pool, shared->repeated_ids);
+		reader.repeated_ids = EfPoolAddress(&team->pool, shared->repeated_ids);
 	if (shared->kind == EF_EXPERIMENTS)
-		EfRanksAttach(&team->pool, &shared->ranks, &reading.ranks);
-	reading.values = AllocSetContextCreate(team->context, "eikon_features values",
-										   ALLOCSET_DEFAULT_SIZES);
-	EfRowBegin(&reading.row, team->context);
-	reading.rows = EfStreamWriteBegin(&team->pool, &shared->rows, team->member);
-	reading.ids = EfStreamWriteBegin(&team->pool, &shared->ids, team->member);
-	reading.rejects = EfStreamWriteBegin(&team->pool, &shared->rejects, team->member);
-	reading.source = EfSourceAttach(team->context, &shared->source);
+		EfRanksAttach(&team->pool, &shared->partitions.ranks, &reader.ranks);
+	reader.values = AllocSetContextCreate(team->context, "eikon_features values",
+										  ALLOCSET_DEFAULT_SIZES);
+	EfRowBegin(&reader.row, team->context);
+	reader.rows = EfStreamWriteBegin(&team->pool, &shared->rows, team->member);
+	reader.ids = EfStreamWriteBegin(&team->pool, &shared->ids, team->member);
+	reader.rejects = EfStreamWriteBegin(&team->pool, &shared->rejects, team->member);
+	reader.source = EfSourceAttach(team->context, &shared->source);
 
 	for (number = EfTeamNext(team); number < shared->nunits; number = EfTeamNext(team))
 	{
 		bool needed = number <= pg_atomic_read_u32(&shared->last);
 
 		if (needed)
-			read_unit(&reading, number, &units[number]);
+			read_unit(&reader, number, &units[number]);
 		pg_atomic_fetch_add_u32(&shared->ended, 1);
 		EfTeamWake(team);
 		if (!needed)
 			break;
 	}
 	if (team->member == 0)
-		await_others(&reading);
+		await_others(&reader);
 
-	close_file(&reading);
-	EfSourceClose(reading.source);
-	EfStreamWriteEnd(reading.rows);
-	EfStreamWriteEnd(reading.ids);
-	EfStreamWriteEnd(reading.rejects);
-	MemoryContextDelete(reading.values);
+	close_file(&reader);
+	EfSourceClose(reader.source);
+	EfStreamWriteEnd(reader.rows);
+	EfStreamWriteEnd(reader.ids);
+	EfStreamWriteEnd(reader.rejects);
+	MemoryContextDelete(reader.values);
+}
+
+void
+EfReadInit(void)
+{
+	read_job = EfTeamAddJob(read_files, sizeof(EfReadShared));
+}
+
+EfReadShared *
+EfReadSharedOf(const EfTeam *team)
+{
+	return EfTeamJobShared(team, read_job);
+}
+
+void
+EfReadUnits(EfTeam *team)
+{
+	EfTeamDo(team, read_job);
 }

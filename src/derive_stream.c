@@ -17,6 +17,7 @@
 #include "storage/buffile.h"
 #include "storage/dsm_impl.h"
 #include "storage/lwlock.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 
 /* Where one block is. */
@@ -44,7 +45,30 @@ struct EfStreamReader
 	BufFile **files; /* by writer, opened at need */
 };
 
+static int pool_size = 512 * 1024;
+
+void
+EfStreamInit(void)
+{
+	/*
+	 * Raise it where sources are larger and memory is to spare, so that less
+	 * goes through temporary files; lower it where many derive at a time.
+	 */
+	DefineCustomIntVariable("eikon_features.work_mem",
+							"Memory that a derivation may use for what it has read.",
+							"What does not fit goes to temporary files. All processes of a derivation share it.",
+							&pool_size, 512 * 1024, 64, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+}
+
 /* --- the pool --- */
+
+uint64
+EfPoolLimit(void)
+{
+	/* the rest is for what each process has of its own */
+	return (uint64) pool_size * 1024 / 16 * 15;
+}
 
 /* A cancel would leave files behind, since it interrupts the going through directories. */
 static void

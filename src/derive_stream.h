@@ -46,6 +46,12 @@ typedef struct EfStreams
 typedef struct EfStreamWriter EfStreamWriter;
 typedef struct EfStreamReader EfStreamReader;
 
+/* Defines eikon_features.work_mem. */
+extern void EfStreamInit(void);
+
+/* Bytes that this setting allows to a pool. */
+extern uint64 EfPoolLimit(void);
+
 /*
  * Sets up an empty pool whose blocks are to take limit bytes, and is attached to
  * by others. The process that began it ends it last; files go with its context.
@@ -58,6 +64,9 @@ extern void EfPoolEnd(EfPool *pool);
 extern dsa_pointer EfPoolAlloc(EfPool *pool, size_t size);
 extern void *EfPoolAddress(EfPool *pool, dsa_pointer pointer);
 extern void EfPoolFree(EfPool *pool, dsa_pointer pointer);
+
+/* For streams that are expected to be short or empty. */
+#define EF_BLOCK_LEAST 4096
 
 extern void EfStreamsBegin(EfPool *pool, EfStreams *streams, uint32 nstreams, uint32 nwriters,
 						   uint32 block_size);

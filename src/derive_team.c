@@ -29,11 +29,21 @@
 /* What the number of a job says when there are no more. */
 #define NO_JOB (-1)
 
+#define JOBS_MOST 8
+
+/* Streams have blocks of at most so many bytes. */
+#define BLOCK_MOST (64 * 1024)
+
+typedef struct Job
+{
+	EfJobFn fn;
+	size_t offset; /* of its memory in the team's */
+} Job;
+
 typedef struct EfTeamShared
 {
 	Barrier barrier;
 	uint32 nmembers;
-	size_t size; /* of the data */
 	int job;
 	pg_atomic_uint32 next;
 	ConditionVariable news;
@@ -41,8 +51,9 @@ typedef struct EfTeamShared
 } EfTeamShared;
 
 static int parallel_workers = -1;
-static const EfJobFn *jobs;
+static Job jobs[JOBS_MOST];
 static int njobs;
+static size_t data_size; /* of all jobs' memory */
 
 PGDLLEXPORT void EfTeamWorker(dsm_segment *segment, shm_toc *toc);
 
@@ -60,11 +71,20 @@ EfTeamInit(void)
 							PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
-void
-EfTeamJobs(const EfJobFn *all, int n)
+int
+EfTeamAddJob(EfJobFn fn, size_t size)
 {
-	jobs = all;
-	njobs = n;
+	Assert(njobs < JOBS_MOST);
+	jobs[njobs].fn = fn;
+	jobs[njobs].offset = data_size;
+	data_size += MAXALIGN(size);
+	return njobs++;
+}
+
+void *
+EfTeamJobShared(const EfTeam *team, int job)
+{
+	return team->data + jobs[job].offset;
 }
 
 int
@@ -78,7 +98,7 @@ EfTeamWorkers(void)
 }
 
 static EfTeam *
-begin_member(MemoryContext parent, EfTeamShared *shared, void *data, uint32 member)
+begin_member(MemoryContext parent, EfTeamShared *shared, char *data, uint32 member)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "eikon_features team",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -93,26 +113,25 @@ begin_member(MemoryContext parent, EfTeamShared *shared, void *data, uint32 memb
 }
 
 EfTeam *
-EfTeamBegin(MemoryContext parent, int nworkers, size_t size, uint64 limit)
+EfTeamBegin(MemoryContext parent, int nworkers)
 {
 	ParallelContext *workers;
 	EfTeamShared *shared;
 	EfTeam *team;
-	void *data;
+	char *data;
 
 	EnterParallelMode();
 	workers = CreateParallelContext("eikon_features", "EfTeamWorker", nworkers);
 	shm_toc_estimate_chunk(&workers->estimator, sizeof(EfTeamShared));
-	shm_toc_estimate_chunk(&workers->estimator, size);
+	shm_toc_estimate_chunk(&workers->estimator, data_size);
 	shm_toc_estimate_keys(&workers->estimator, 2);
 	InitializeParallelDSM(workers);
 
 	shared = shm_toc_allocate(workers->toc, sizeof(EfTeamShared));
 	memset(shared, 0, sizeof(*shared));
 	shared->nmembers = (uint32) workers->nworkers + 1;
-	shared->size = size;
-	data = shm_toc_allocate(workers->toc, size);
-	memset(data, 0, size);
+	data = shm_toc_allocate(workers->toc, data_size);
+	memset(data, 0, data_size);
 	shm_toc_insert(workers->toc, KEY_TEAM, shared);
 	shm_toc_insert(workers->toc, KEY_DATA, data);
 
@@ -121,10 +140,26 @@ EfTeamBegin(MemoryContext parent, int nworkers, size_t size, uint64 limit)
 	ConditionVariableInit(&shared->news);
 	BarrierInit(&shared->barrier, 0);
 	(void) BarrierAttach(&shared->barrier);
-	EfPoolBegin(&team->pool, &shared->pool, limit, team->context);
+	EfPoolBegin(&team->pool, &shared->pool, EfPoolLimit(), team->context);
 	if (workers->nworkers > 0)
 		LaunchParallelWorkers(workers);
 	return team;
+}
+
+static uint32
+block_size(const EfTeam *team, uint32 nstreams, int64 bytes)
+{
+	uint64 most = Min((uint64) bytes, team->pool.shared->limit / 8);
+	uint64 size = most / ((uint64) nstreams * team->nmembers);
+
+	return (uint32) Max(EF_BLOCK_LEAST, Min(BLOCK_MOST, size / EF_BLOCK_LEAST * EF_BLOCK_LEAST));
+}
+
+void
+EfTeamBeginStreams(EfTeam *team, EfStreams *streams, uint32 nstreams, int64 bytes)
+{
+	EfStreamsBegin(&team->pool, streams, nstreams, team->nmembers,
+				   block_size(team, nstreams, bytes));
 }
 
 void
@@ -144,11 +179,17 @@ EfTeamFinish(EfTeam *team)
 	(void) BarrierArriveAndWait(&team->shared->barrier, PG_WAIT_EXTENSION);
 }
 
+static void
+do_job(EfTeam *team, int job)
+{
+	jobs[job].fn(team, EfTeamJobShared(team, job));
+}
+
 void
 EfTeamDo(EfTeam *team, int job)
 {
 	EfTeamStart(team, job);
-	jobs[job](team);
+	do_job(team, job);
 	EfTeamFinish(team);
 }
 
@@ -197,7 +238,7 @@ EfTeamNext(EfTeam *team)
 
 /* A copy that does not go with the parallel context. */
 static void *
-keep(EfTeam *team, const void *shared, size_t size)
+copy_shared(EfTeam *team, const void *shared, size_t size)
 {
 	return memcpy(MemoryContextAlloc(team->context, size), shared, size);
 }
@@ -210,8 +251,8 @@ EfTeamDismiss(EfTeam *team)
 	shared->job = NO_JOB;
 	(void) BarrierArriveAndDetach(&shared->barrier);
 	WaitForParallelWorkersToFinish(team->workers);
-	team->data = keep(team, team->data, shared->size);
-	team->shared = keep(team, shared, sizeof(*shared));
+	team->data = copy_shared(team, team->data, data_size);
+	team->shared = copy_shared(team, shared, sizeof(*shared));
 	team->pool.shared = &team->shared->pool;
 	DestroyParallelContext(team->workers);
 	team->workers = NULL;
@@ -228,7 +269,7 @@ do_jobs(EfTeam *team)
 		(void) BarrierArriveAndWait(&shared->barrier, PG_WAIT_EXTENSION);
 	while (shared->job != NO_JOB)
 	{
-		jobs[shared->job](team);
+		do_job(team, shared->job);
 		(void) BarrierArriveAndWait(&shared->barrier, PG_WAIT_EXTENSION);
 		(void) BarrierArriveAndWait(&shared->barrier, PG_WAIT_EXTENSION);
 	}

@@ -23,24 +23,34 @@ typedef struct EfTeam
 	uint32 member;					 /* 0: the leader */
 	uint32 nmembers;				 /* that there can be */
 	EfPool pool;
-	void *data;			   /* shared, of the size asked for */
+	char *data;			   /* shared: that of all jobs */
 	MemoryContext context; /* lives as long as the team */
 } EfTeam;
 
-/* A job, as it is done by one member. */
-typedef void (*EfJobFn)(EfTeam *team);
+/*
+ * A job, as it is done by one member. shared is the job's own memory, which all
+ * members see, as the leader has prepared it.
+ */
+typedef void (*EfJobFn)(EfTeam *team, void *shared);
 
-/* The jobs that there are, by number. To be called by _PG_init. */
-extern void EfTeamJobs(const EfJobFn *jobs, int njobs);
+/*
+ * Adds a job for which each team has size bytes of shared memory, zeroed at first.
+ * Returns the number to start it by, which is the same in all processes: to be
+ * called by _PG_init.
+ */
+extern int EfTeamAddJob(EfJobFn fn, size_t size);
+
+/* What the leader prepares for a job. It moves when the workers are dismissed. */
+extern void *EfTeamJobShared(const EfTeam *team, int job);
 
 /* How many workers this session may ask for. */
 extern int EfTeamWorkers(void);
 
-/*
- * Begins a team of up to nworkers workers, with size bytes of shared memory
- * and a pool whose blocks may take limit bytes.
- */
-extern EfTeam *EfTeamBegin(MemoryContext parent, int nworkers, size_t size, uint64 limit);
+/* Begins a team of up to nworkers workers, with a pool. */
+extern EfTeam *EfTeamBegin(MemoryContext parent, int nworkers);
+
+/* Begins streams, which each member may write, that will hold about so many bytes. */
+extern void EfTeamBeginStreams(EfTeam *team, EfStreams *streams, uint32 nstreams, int64 bytes);
 
 /* Does a job; returns when all members have done their part. */
 extern void EfTeamDo(EfTeam *team, int job);

@@ -159,7 +159,7 @@ EfSourceOpenSpool(MemoryContext parent, const char *path, const EfSpool *spool)
 }
 
 void
-EfSourceShare(const EfSource *source, EfSharedSource *shared)
+EfSourceShare(const EfSource *source, EfSourceShared *shared)
 {
 	strlcpy(shared->path, source->path, sizeof(shared->path));
 	shared->spooled = source->spool != NULL;
@@ -168,7 +168,7 @@ EfSourceShare(const EfSource *source, EfSharedSource *shared)
 }
 
 EfSource *
-EfSourceAttach(MemoryContext parent, const EfSharedSource *shared)
+EfSourceAttach(MemoryContext parent, const EfSourceShared *shared)
 {
 	if (shared->spooled)
 		return EfSourceOpenSpool(parent, shared->path, &shared->spool);

@@ -29,15 +29,15 @@ extern EfSource *EfSourceOpen(MemoryContext parent, const char *path);
 extern EfSource *EfSourceOpenSpool(MemoryContext parent, const char *path, const EfSpool *spool);
 
 /* What other processes of a run open the source by; in shared memory. */
-typedef struct EfSharedSource
+typedef struct EfSourceShared
 {
 	char path[MAXPGPATH];
 	bool spooled;
 	EfSpool spool;
-} EfSharedSource;
+} EfSourceShared;
 
-extern void EfSourceShare(const EfSource *source, EfSharedSource *shared);
-extern EfSource *EfSourceAttach(MemoryContext parent, const EfSharedSource *shared);
+extern void EfSourceShare(const EfSource *source, EfSourceShared *shared);
+extern EfSource *EfSourceAttach(MemoryContext parent, const EfSourceShared *shared);
 
 /*
  * Names of the files of a kind, in the order to read them: "users.csv",
