@@ -3,7 +3,7 @@
 # check.sh [GROUP...] (make check, make check GROUPS="..."): all tests, or those
 # of some groups, on a copy of the checkout and on throwaway servers.
 #
-#	format		the C sources are formatted
+#	format		the C sources are formatted, and include one another in one direction
 #	build-gcc	gcc has no warning
 #	build-clang	clang has none
 #	unit		test/unit, with sanitizers, then under valgrind

@@ -154,6 +154,7 @@ build() {
 
 group_format() {
     run_one format bash test/format.sh --check
+    run_one layers bash test/layers.sh
 }
 
 group_build-gcc() {
