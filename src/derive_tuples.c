@@ -10,6 +10,7 @@
 
 #include "derive_pack.h"
 #include "derive_tuples.h"
+#include "grow.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "sort_ids.h"
@@ -361,6 +362,7 @@ count_unknown(EfTeam *team)
 {
 	EfStreamReader *reader = EfStreamReadBegin(&team->pool, &EfTuplesSharedOf(team)->unknown);
 	int64 *ids = NULL;
+	size_t capacity = 0;
 	size_t n = 0;
 	size_t distinct = 0;
 
@@ -371,13 +373,16 @@ count_unknown(EfTeam *team)
 			size_t len;
 			bool copied;
 			char *data = EfStreamBlock(reader, 0, member, block, &len, &copied);
-			int64 *more = palloc_extended(n * sizeof(int64) + len, MCXT_ALLOC_HUGE);
 
-			if (n > 0)
-				memcpy(more, ids, n * sizeof(int64));
-			memcpy(more + n, data, len);
+			if (n + len / sizeof(int64) > capacity)
+			{
+				capacity = Max(capacity * 2, n + len / sizeof(int64));
+				ids = EfGrow(CurrentMemoryContext, ids, capacity * sizeof(int64));
+			}
+			memcpy(ids + n, data, len);
 			n += len / sizeof(int64);
-			ids = more;
+			if (copied)
+				pfree(data);
 		}
 	}
 	EfStreamReadEnd(reader);
@@ -385,6 +390,8 @@ count_unknown(EfTeam *team)
 		EfSortIds(ids, n);
 	for (size_t i = 0; i < n; i++)
 		distinct += i == 0 || ids[i] != ids[i - 1];
+	if (ids != NULL)
+		pfree(ids);
 	return (int64) distinct;
 }
 

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 layers='
-words       eikon_features compat hash varint elapsed sort_ids json query encoding progress
+words       eikon_features compat grow hash varint elapsed sort_ids json query encoding progress
 source      source_open source_spool source_inflate source source_fingerprint
 record      scan record_regular record dialect
 row         options reject row_digits row_cast row
