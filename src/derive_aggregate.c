@@ -13,6 +13,7 @@
 #include "derive_aggregate.h"
 #include "derive_pack.h"
 #include "derive_sum.h"
+#include "grow.h"
 #include "hash.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
@@ -116,10 +117,8 @@ struct EfAggregate
 
 /* Makes room for one more element of an array; returns it. */
 static void *
-room(EfAggregate *aggregate, void *array, size_t element, uint32 used, uint32 *capacity)
+make_room(EfAggregate *aggregate, void *array, size_t element, uint32 used, uint32 *capacity)
 {
-	void *new;
-
 	if (used < *capacity)
 		return array;
 	if (used > PG_UINT32_MAX / 2 - 1)
@@ -127,13 +126,7 @@ room(EfAggregate *aggregate, void *array, size_t element, uint32 used, uint32 *c
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("more than %u compounds", PG_UINT32_MAX / 2)));
 	*capacity = used == 0 ? 1024 : used * 2;
-	new = MemoryContextAllocExtended(aggregate->context, element * *capacity, MCXT_ALLOC_HUGE);
-	if (array != NULL)
-	{
-		memcpy(new, array, element * used);
-		pfree(array);
-	}
-	return new;
+	return EfGrow(aggregate->context, array, element * *capacity);
 }
 
 EfAggregate *
@@ -180,8 +173,8 @@ add_compound(EfAggregate *aggregate, int64 id)
 {
 	EfCompound *compound;
 
-	aggregate->compounds = room(aggregate, aggregate->compounds, sizeof(EfCompound),
-								aggregate->ncompounds, &aggregate->compounds_room);
+	aggregate->compounds = make_room(aggregate, aggregate->compounds, sizeof(EfCompound),
+									 aggregate->ncompounds, &aggregate->compounds_room);
 	compound = &aggregate->compounds[aggregate->ncompounds];
 	memset(compound, 0, sizeof(*compound));
 	compound->compound_id = id;
@@ -296,8 +289,8 @@ new_link(EfAggregate *aggregate)
 			aggregate->slab++;
 		if (aggregate->slab == aggregate->nslabs)
 		{
-			aggregate->slabs = room(aggregate, aggregate->slabs, sizeof(char *),
-									aggregate->nslabs, &aggregate->slabs_room);
+			aggregate->slabs = make_room(aggregate, aggregate->slabs, sizeof(char *),
+										 aggregate->nslabs, &aggregate->slabs_room);
 			aggregate->slabs[aggregate->nslabs++] =
 				MemoryContextAlloc(aggregate->context, SLAB_SIZE);
 		}
@@ -310,17 +303,13 @@ new_link(EfAggregate *aggregate)
 static Counts *
 grow_counts(EfAggregate *aggregate, Counts *old, uint32 least)
 {
+	uint32 before = old == NULL ? 0 : old->room;
 	uint32 capacity = Max(least, aggregate->ncompounds) * 2;
-	Counts *new = MemoryContextAllocExtended(aggregate->reset,
-											 offsetof(Counts, counts) + sizeof(int64) * capacity,
-											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	Counts *new = EfGrow(aggregate->reset, old,
+						 offsetof(Counts, counts) + sizeof(int64) * capacity);
 
 	new->room = capacity;
-	if (old != NULL)
-	{
-		memcpy(new->counts, old->counts, sizeof(int64) * old->room);
-		pfree(old);
-	}
+	memset(new->counts + before, 0, sizeof(int64) * (capacity - before));
 	return new;
 }
 
@@ -443,12 +432,12 @@ EfAggregateExperiments(EfAggregate *aggregate, const char *packed, size_t len)
 static void
 make_room_for_counts(EfAggregate *aggregate)
 {
-	aggregate->counts_room = aggregate->compounds_room;
-	if (aggregate->counts != NULL)
-		pfree(aggregate->counts);
-	aggregate->counts = MemoryContextAllocExtended(aggregate->context,
-												   sizeof(int64) * aggregate->counts_room,
-												   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	uint32 before = aggregate->counts_room;
+	uint32 capacity = aggregate->compounds_room;
+
+	aggregate->counts = EfGrow(aggregate->context, aggregate->counts, sizeof(int64) * capacity);
+	memset(aggregate->counts + before, 0, sizeof(int64) * (capacity - before));
+	aggregate->counts_room = capacity;
 }
 
 /* Makes room for n tied compounds. */
@@ -457,12 +446,7 @@ make_room_for_tied(EfAggregate *aggregate, size_t n)
 {
 	if (n <= aggregate->tied_room)
 		return;
-	if (aggregate->tied != NULL)
-		pfree(aggregate->tied);
-	aggregate->tied = NULL;
-	aggregate->tied_room = 0;
-	aggregate->tied = MemoryContextAllocExtended(aggregate->context, sizeof(int64) * n * 2,
-												 MCXT_ALLOC_HUGE);
+	aggregate->tied = EfGrow(aggregate->context, aggregate->tied, sizeof(int64) * n * 2);
 	aggregate->tied_room = n * 2;
 }
 

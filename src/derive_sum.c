@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "derive_sum.h"
+#include "grow.h"
 
 #if FLT_EVAL_METHOD != 0
 #error "exact sums need arithmetic in double precision, e.g. -msse2 -mfpmath=sse"
@@ -65,10 +66,7 @@ add_to_tail(EfSum *sum, double value, MemoryContext context)
 	{
 		int capacity = n * 2;
 
-		if (tail != NULL)
-			pfree(tail);
-		tail = MemoryContextAlloc(context, offsetof(EfSumTail, partials) +
-											   sizeof(double) * (Size) capacity);
+		tail = EfGrow(context, tail, offsetof(EfSumTail, partials) + sizeof(double) * (Size) capacity);
 		tail->capacity = capacity;
 		sum->tail = tail;
 	}

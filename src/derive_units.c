@@ -9,8 +9,8 @@
 #include "postgres.h"
 
 #include "derive_units.h"
+#include "grow.h"
 #include "miscadmin.h"
-#include "utils/memutils.h"
 
 /* How much text a unit has. */
 #define UNIT_SIZE (2 * 1024 * 1024)
@@ -22,16 +22,8 @@ add_unit(EfUnits *units, uint32 file, int64 begin, int64 end)
 
 	if (units->n == units->capacity)
 	{
-		EfUnit *more;
-
 		units->capacity = Max(64, units->capacity * 2);
-		more = palloc_extended(sizeof(EfUnit) * units->capacity, MCXT_ALLOC_HUGE);
-		if (units->n > 0)
-		{
-			memcpy(more, units->units, sizeof(EfUnit) * units->n);
-			pfree(units->units);
-		}
-		units->units = more;
+		units->units = EfGrow(CurrentMemoryContext, units->units, sizeof(EfUnit) * units->capacity);
 	}
 	unit = &units->units[units->n++];
 	memset(unit, 0, sizeof(*unit));

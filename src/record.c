@@ -20,6 +20,7 @@
 
 #include <csv.h>
 
+#include "grow.h"
 #include "miscadmin.h"
 #include "record.h"
 #include "record_regular.h"
@@ -106,18 +107,25 @@ static EfRecordReader *calling;
 
 /* --- libcsv's callbacks: none of them may throw --- */
 
+/* As repalloc_huge(), which would throw; used bytes are kept. NULL when there is no memory. */
 static void *
-realloc_buffer(void *old, size_t size)
+grow_quietly(EfRecordReader *reader, void *old, size_t used, size_t size)
 {
-	void *new = MemoryContextAllocExtended(calling->context, size,
+	void *new = MemoryContextAllocExtended(reader->context, size,
 										   MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 
 	if (new != NULL && old != NULL)
 	{
-		memcpy(new, old, Min(size, calling->parser.entry_size));
+		memcpy(new, old, used);
 		pfree(old);
 	}
 	return new;
+}
+
+static void *
+realloc_buffer(void *old, size_t size)
+{
+	return grow_quietly(calling, old, Min(size, calling->parser.entry_size), size);
 }
 
 static void
@@ -167,21 +175,13 @@ is_nothing(unsigned char c)
 static bool
 grow(EfRecordReader *reader, void **array, size_t element, size_t used, size_t capacity)
 {
-	void *new = MemoryContextAllocExtended(reader->context, element * capacity,
-										   MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+	void *new = grow_quietly(reader, *array, element * used, element * capacity);
 
 	if (new == NULL)
-	{
 		reader->out_of_memory = true;
-		return false;
-	}
-	if (*array != NULL)
-	{
-		memcpy(new, *array, element * used);
-		pfree(*array);
-	}
-	*array = new;
-	return true;
+	else
+		*array = new;
+	return new != NULL;
 }
 
 static void
@@ -379,14 +379,8 @@ refill(EfRecordReader *reader)
 	}
 	if (reader->capacity - reader->end < BLOCK_SIZE / 2)
 	{
-		size_t capacity = reader->capacity * 2;
-		char *buf = MemoryContextAllocExtended(reader->context, capacity + EF_SLACK,
-											   MCXT_ALLOC_HUGE);
-
-		memcpy(buf, reader->buf, reader->end);
-		pfree(reader->buf);
-		reader->buf = buf;
-		reader->capacity = capacity;
+		reader->buf = repalloc_huge(reader->buf, reader->capacity * 2 + EF_SLACK);
+		reader->capacity *= 2;
 	}
 	got = reader->read(reader->read_arg, reader->buf + reader->end,
 					   reader->capacity - reader->end);
@@ -475,12 +469,7 @@ mark_escapes(EfRecordReader *reader, const char *line, size_t *len)
 
 	if (reader->escaped_capacity < *len)
 	{
-		if (reader->escaped != NULL)
-			pfree(reader->escaped);
-		reader->escaped = NULL;
-		reader->escaped_capacity = 0;
-		reader->escaped = MemoryContextAllocExtended(reader->context, *len * 2,
-													 MCXT_ALLOC_HUGE);
+		reader->escaped = EfGrow(reader->context, reader->escaped, *len * 2);
 		reader->escaped_capacity = *len * 2;
 	}
 	for (size_t i = 0; i < *len; i++)
@@ -557,14 +546,8 @@ pack_fields(EfRecordReader *reader, EfRecord *record)
 
 	if (reader->nfields > reader->fields_room)
 	{
-		if (reader->fields != NULL)
-			pfree(reader->fields);
-		reader->fields = NULL;
-		reader->fields_room = 0;
-		reader->fields =
-			MemoryContextAllocExtended(reader->context,
-									   sizeof(EfText) * (Size) reader->fields_capacity,
-									   MCXT_ALLOC_HUGE);
+		reader->fields = EfGrow(reader->context, reader->fields,
+								sizeof(EfText) * (Size) reader->fields_capacity);
 		reader->fields_room = reader->fields_capacity;
 	}
 	for (int i = 0; i < reader->nfields; i++)

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "encoding.h"
+#include "grow.h"
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "reject.h"
@@ -260,12 +261,7 @@ list_room(EfRow *row, uint32 len)
 
 	if (most > row->room)
 	{
-		if (row->ids != NULL)
-			pfree(row->ids);
-		row->ids = NULL;
-		row->room = 0;
-		row->ids = MemoryContextAllocExtended(row->context, sizeof(int64) * (most + 64),
-											  MCXT_ALLOC_HUGE);
+		row->ids = EfGrow(row->context, row->ids, sizeof(int64) * (most + 64));
 		row->room = most + 64;
 	}
 	return row->ids;

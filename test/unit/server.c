@@ -81,6 +81,12 @@ MemoryContextAllocZero(MemoryContext context, Size size)
 }
 
 void *
+MemoryContextAllocHuge(MemoryContext context, Size size)
+{
+	return MemoryContextAllocExtended(context, size, MCXT_ALLOC_HUGE);
+}
+
+void *
 palloc(Size size)
 {
 	return MemoryContextAlloc(CurrentMemoryContext, size);
@@ -128,6 +134,12 @@ repalloc(void *pointer, Size size)
 	memcpy(new, pointer, Min(size, chunk->size));
 	pfree(pointer);
 	return new;
+}
+
+void *
+repalloc_huge(void *pointer, Size size)
+{
+	return repalloc(pointer, size);
 }
 
 char *
