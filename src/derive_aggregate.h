@@ -11,29 +11,6 @@
 
 #include "eikon_features.h"
 
-/* The features of one user, as DESIGN calls them. */
-typedef struct EfFeatures
-{
-	EfUser user;
-	int64 experiments;
-	double avg_experiments; /* all experiments / all users */
-	double experiments_pct; /* experiments / all experiments; 0 if there are none */
-	bool has_run_time;		/* any run time is known */
-	double total_run_time;	/* exact sum, rounded once; inf if out of range */
-	double avg_run_time;
-	int ntied;					/* compounds listed most often; 0 if none is listed */
-	const int64 *tied;			/* ascending; valid until the next call */
-	int64 count;				/* how often each of them is */
-	const EfCompound *compound; /* tied[0]; its texts are NULL where unknown */
-} EfFeatures;
-
-/* What the features of every user refer to. */
-typedef struct EfTotals
-{
-	int64 users;
-	int64 experiments;
-} EfTotals;
-
 typedef struct EfAggregate EfAggregate;
 
 /*

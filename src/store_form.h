@@ -10,8 +10,8 @@
 
 #include "access/htup.h"
 #include "access/tupdesc.h"
-#include "derive_aggregate.h"
 #include "compat.h"
+#include "eikon_features.h"
 #include "lib/stringinfo.h"
 
 typedef struct EfColumn
