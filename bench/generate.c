@@ -1,6 +1,7 @@
 /*
  * generate.c
- *		Writes a source of any size: users.csv, compounds.csv, user_experiments.csv.
+ *		Writes a source of any size: users.csv, compounds.csv, user_experiments.csv;
+ *		or the experiments that one day adds to it.
  *
  * Every row is made from the seed and its own id by integers alone, so the same
  * arguments give the same bytes on any machine, and another shape or order gives
@@ -11,6 +12,8 @@
  *	- An experiment lists 1 to 4 compounds, half of them from its user's own
  *	  favourites, so that most users have a most common one and some have ties.
  *	- One run time in 128 is empty, the others have one decimal or two.
+ *	- A day adds one experiment to each thousand, of the same users, with the ids
+ *	  that follow those of the day before.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +30,7 @@
 #define FIRST_YEAR 2018
 #define SIGNUP_YEARS 7
 #define MAX_ROW 1024
+#define EXPERIMENTS_PER_DAILY_ONE 1000
 
 typedef struct Shape
 {
@@ -51,7 +55,7 @@ typedef struct Plan
 	uint64_t users;
 	uint64_t compounds;
 	uint64_t seed;
-	uint64_t changed; /* in a hundred users; only users.csv is written */
+	uint64_t day; /* from 1: only what this day adds is written; 0: the source */
 	bool shuffled;
 	Shape shape;
 } Plan;
@@ -317,7 +321,7 @@ write_users(const Plan *plan)
 		put_text(out, ".");
 		put_address_part(out, last);
 		put_number(out, id);
-		put_text(out, id % 100 < plan->changed ? "@example.net" : "@example.com");
+		put_text(out, "@example.com");
 		end_field(out);
 		begin_field(out);
 		put_date(out, year, month, 1 + even(&random, 28));
@@ -388,6 +392,14 @@ put_run_time(Output *out, uint64_t *random)
 		put_number(out, hundredths % 10);
 }
 
+static uint64_t
+experiments_of_a_day(const Plan *plan)
+{
+	uint64_t n = plan->experiments / EXPERIMENTS_PER_DAILY_ONE;
+
+	return n > 0 ? n : 1;
+}
+
 static void
 write_experiments(const Plan *plan)
 {
@@ -395,12 +407,14 @@ write_experiments(const Plan *plan)
 										  "experiment_run_time"};
 	/* prime, and larger than the number of users: it strews ranks over all ids */
 	const uint64_t stride = UINT64_C(2654435761);
+	const uint64_t rows = plan->day > 0 ? experiments_of_a_day(plan) : plan->experiments;
+	const uint64_t before = plan->day > 0 ? plan->experiments + (plan->day - 1) * rows : 0;
 	Output *out = open_output(plan, "user_experiments.csv");
 
 	put_header(out, columns, 4);
-	for (uint64_t place = 0; place < plan->experiments; place++)
+	for (uint64_t place = 0; place < rows; place++)
 	{
-		uint64_t id = id_at(plan, place, plan->experiments);
+		uint64_t id = before + id_at(plan, place, rows);
 		uint64_t random = begin_random(plan, STREAM_EXPERIMENT, id);
 		uint64_t user = 1 + skewed(&random, plan->users) * stride % plan->users;
 		uint64_t n = 1 + even(&random, 4);
@@ -433,7 +447,7 @@ usage(void)
 {
 	fputs("usage: generate DIR --experiments N [--users N/10] [--compounds 1000] [--seed 1]\n"
 		  "                [--shape plain|quoted|tabbed|crlf] [--order ascending|shuffled]\n"
-		  "                [--changed-users PERCENT]	only users.csv, with that many other emails\n",
+		  "                [--day D]	only user_experiments.csv, with what day D adds to the N\n",
 		  stderr);
 	exit(2);
 }
@@ -481,7 +495,7 @@ parse_arguments(int argc, char **argv)
 											{"seed", required_argument, NULL, 's'},
 											{"shape", required_argument, NULL, 'f'},
 											{"order", required_argument, NULL, 'o'},
-											{"changed-users", required_argument, NULL, 'x'},
+											{"day", required_argument, NULL, 'd'},
 											{NULL, 0, NULL, 0}};
 	Plan plan = {.compounds = 1000, .seed = 1, .shape = shapes[0]};
 	int option;
@@ -507,8 +521,8 @@ parse_arguments(int argc, char **argv)
 			case 'o':
 				plan.shuffled = parse_order(optarg);
 				break;
-			case 'x':
-				plan.changed = parse_count(optarg, 1, 100);
+			case 'd':
+				plan.day = parse_count(optarg, 1, 1000);
 				break;
 			default:
 				usage();
@@ -528,10 +542,11 @@ main(int argc, char **argv)
 
 	if (mkdir(plan.dir, 0777) != 0 && errno != EEXIST)
 		die("could not create", plan.dir);
-	write_users(&plan);
-	if (plan.changed > 0)
-		return 0;
-	write_compounds(&plan);
+	if (plan.day == 0)
+	{
+		write_users(&plan);
+		write_compounds(&plan);
+	}
 	write_experiments(&plan);
 	return 0;
 }

@@ -5,6 +5,7 @@ a machine that is slower for a while is so for all. Then sources of growing size
 are timed, and the memory that they take is sampled.
 """
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import peers
 import report
 import sources
 from checks import Checks, Mismatch, require
+from days import EMPTY, Days, copied, etl, sql
 from server import Leftovers, Server, ServerError
 from words import count, duration, megabytes
 
@@ -24,16 +26,10 @@ PARALLEL_WORKERS = 'eikon_features.parallel_workers'
 COMPARED_AT_MOST = 10_000_000
 TINY = 100         # experiments
 TINY_RUNS = 21     # the first of them is not counted
-EMPTY = 'TRUNCATE features, eikon_compounds, eikon_runs, eikon_rejects;'
-COUNTS = 'rows_inserted, rows_updated, rows_deleted, rows_unchanged'
 
 
 def derive(source):
     return "SELECT count(*) FROM eikon_derive_features('%s');" % source
-
-
-def etl(source):
-    return "SELECT %s FROM eikon_run_etl('%s');" % (COUNTS, source)
 
 
 class Bench:
@@ -43,6 +39,7 @@ class Bench:
         self.server = Server(options.bin, options.work)
         self.sources = sources.Sources(options.data, os.path.join(options.tools, 'generate'))
         self.leftovers = None
+        self.days = None
         self.compared = min(options.experiments, COMPARED_AT_MOST)
         self.users = self.compared // 10
         self.results = report.Results(options, self.compared)
@@ -88,13 +85,14 @@ class Bench:
                 require(one.read() == other.read(), '%s is not the same twice' % name)
         for shape in sources.SHAPES:
             sources.warm(self.sources.shape(shape, self.compared))
-        sources.warm(self.sources.changed(self.compared))
+        for day in range(1, sources.DAYS + 1):
+            sources.warm(os.path.dirname(self.sources.day(day, self.compared)))
         self.results.source_bytes = sources.size(self.sources.shape('plain', self.compared))
 
     def first_answer(self):
         _, rows = self.ours(etl(self.plain()), EMPTY)
         require(rows == ['%d|0|0|0' % self.users], 'the first load gave %s' % rows)
-        self.server.psql("COPY features TO '%s'" % self.file('answer.txt'))
+        self.server.psql("COPY eikon_user_features TO '%s'" % self.file('answer.txt'))
 
     def plain(self):
         return self.sources.shape('plain', self.compared)
@@ -106,16 +104,15 @@ class Bench:
             'INTERSECT SELECT * FROM features) AS same' % (self.settings(), self.sources.shape(shape, self.compared)))
         require(rows == '%d|%d' % (self.users, self.users), 'the same rows, of how many: %s' % rows)
 
-    def same_answer(self, load):
-        """What is loaded into the table answer is what is in features."""
-        self.server.psql('TRUNCATE answer')
-        load()
-        differing = self.server.psql('SELECT * FROM differences')
+    def same_as(self, answer):
+        """A relation with the columns of features holds what is in features."""
+        differing = self.server.psql('\\set answer %s\n%s' % (answer, sql('differences.sql')))
         require(differing == '0', '%s users have other features' % differing)
 
     def load_answer(self, path):
-        self.server.psql("COPY answer FROM '%s' (FORMAT csv)" % path)
+        self.server.psql("TRUNCATE answer_rows; COPY answer_rows FROM '%s' (FORMAT csv)" % path)
         os.unlink(path)
+        self.same_as('answer_rows')
 
     def load_duckdb(self, formulation):
         path = self.file('answer.duckdb')
@@ -128,27 +125,39 @@ class Bench:
         self.load_answer(path)
 
     def copy_and_query(self):
-        with open(os.path.join(peers.HERE, 'sql', 'copy_and_query.sql'), encoding='utf-8') as file:
-            script = file.read()
-        before = 'TRUNCATE answer, staged_users, staged_compounds, staged_experiments;\n'
-        for variable, name in zip(('users', 'compounds', 'experiments'), sources.FILES):
-            before += "\\set %s '%s'\n" % (variable, os.path.join(self.plain(), name))
-        return sum(self.server.timed(script, before)[0])
+        return sum(self.server.timed(sql('copy_and_query.sql'), sql('empty.sql') + copied(self.plain()))[0])
+
+    def same_copied(self):
+        self.copy_and_query()
+        self.same_as('answer_features')
+
+    def same_days(self):
+        with self.nights():
+            self.days.compare(lambda: self.same_as('answer_features'))
+        self.leftovers.require_none()
+
+    @contextlib.contextmanager
+    def nights(self):
+        """Autovacuum is on meanwhile; it finds no work that others have left."""
+        self.server.psql(EMPTY + sql('empty.sql') + 'TRUNCATE answer_rows;')
+        with self.server.autovacuum():
+            yield
+
+    def comparisons(self):
+        for shape in sources.SHAPES:
+            yield 'derive, %s files' % shape, lambda s=shape: self.same_derived(s)
+        yield 'COPY and SQL', self.same_copied
+        for formulation in self.results.formulations:
+            yield 'DuckDB by ' + formulation, lambda f=formulation: self.load_duckdb(f)
+        yield 'pandas', self.load_pandas
+        yield 'normal days', self.same_days
 
     def answers(self):
-        part = self.checks.part
-        with part('first load'):
+        with self.checks.part('first load'):
             self.first_answer()
-        for shape in sources.SHAPES:
-            with part('same features, %s files' % shape):
-                self.same_derived(shape)
-        with part('same features, COPY and SQL'):
-            self.same_answer(self.copy_and_query)
-        for formulation in self.results.formulations:
-            with part('same features, DuckDB by %s' % formulation):
-                self.same_answer(lambda: self.load_duckdb(formulation))
-        with part('same features, pandas'):
-            self.same_answer(self.load_pandas)
+        for name, compare in self.comparisons():
+            with self.checks.part('same features, ' + name):
+                compare()
 
     # --- Rounds
 
@@ -169,19 +178,28 @@ class Bench:
         return self.time('load', ms)
 
     def written_since(self, transaction):
-        return int(self.server.psql('SELECT count(*) FROM features WHERE xmin::text::bigint >= %s' % transaction))
+        return int(self.server.psql(
+            'SELECT count(*) FROM eikon_user_features WHERE xmin::text::bigint >= %s' % transaction))
 
-    def time_again(self, name, source, changed):
-        """A run over what is in features already, but for some users."""
+    def time_again(self):
+        """A run over what is in features already."""
         before = self.server.psql('SELECT pg_current_xact_id()')
-        ms, rows = self.ours(etl(source))
-        require(rows == ['0|%d|0|%d' % (changed, self.users - changed)], 'the run gave %s' % rows)
+        ms, rows = self.ours(etl(self.plain()))
+        require(rows == ['0|0|0|%d' % self.users], 'the run gave %s' % rows)
         written = self.written_since(before)
-        require(written == changed, '%d rows were written' % written)
-        return self.time(name, ms) + ', %d rows written' % written
+        require(written == 0, '%d rows were written' % written)
+        return self.time('again', ms) + ', no row written'
+
+    def time_days(self, who, checkpoint):
+        """A first load and the days after it, each right after a checkpoint or without any since the load."""
+        with self.nights():
+            steps = self.days.all_days(who, checkpoint)
+        self.leftovers.require_none()
+        self.results.add_days(who.name, checkpoint, steps)
+        return 'first load %s, days %s' % (duration(steps[0].ms), ', '.join(duration(step.ms) for step in steps[1:]))
 
     def time_copy_answer(self):
-        times, _ = self.server.timed("COPY answer FROM '%s';" % self.file('answer.txt'), 'TRUNCATE answer;')
+        times, _ = self.server.timed("COPY answer FROM '%s';" % self.file('answer.txt'), sql('empty.sql'))
         return self.time('copy answer', sum(times))
 
     def time_copy_and_query(self):
@@ -194,7 +212,6 @@ class Bench:
 
     def measures(self):
         """What is timed in a round, in this order: what a run finds is what the one before has left."""
-        changed = self.users * sources.CHANGED_PERCENT // 100
         yield 'derive', self.time_derive
         for formulation in self.results.formulations:
             yield 'DuckDB by ' + formulation, lambda f=formulation: self.time_duckdb(f)
@@ -202,9 +219,10 @@ class Bench:
         for shape in list(sources.SHAPES)[1:]:
             yield 'derive, %s files' % shape, lambda s=shape: self.time_derive(s)
         yield 'first load', self.time_load
-        yield 'again, nothing changed', lambda: self.time_again('again', self.plain(), 0)
-        yield 'again, 1% of the users changed', lambda: self.time_again(
-            'changed', self.sources.changed(self.compared), changed)
+        yield 'second run, nothing changed', self.time_again
+        for who in (self.days.ours, self.days.peer):
+            for checkpoint in (False, True):
+                yield report.days_name(who.name, checkpoint), lambda w=who, c=checkpoint: self.time_days(w, c)
         yield 'COPY of the finished rows', self.time_copy_answer
         yield 'COPY and SQL', self.time_copy_and_query
         for shape in ('plain', 'quoted'):
@@ -232,7 +250,8 @@ class Bench:
         with self.checks.part('derive, %d rows' % TINY) as say:
             say(self.tiny('derive tiny', derive(source)))
         with self.checks.part('first load, %d rows' % TINY) as say:
-            say(self.tiny('load tiny', etl(source), 'BEGIN; TRUNCATE features, eikon_compounds;', 'ROLLBACK;'))
+            say(self.tiny('load tiny', etl(source),
+                          'BEGIN; TRUNCATE eikon_user_features, eikon_totals, eikon_compounds;', 'ROLLBACK;'))
 
     # --- Growth
 
@@ -281,23 +300,28 @@ class Bench:
         self.results.settings = self.server.settings()
         if PARALLEL_WORKERS in self.results.settings:
             self.results.settings[PARALLEL_WORKERS] = str(CORES - 1)
-        with open(os.path.join(peers.HERE, 'sql', 'staging.sql'), encoding='utf-8') as file:
-            self.server.psql(file.read())
+        self.server.psql(sql('staging.sql'))
+        self.days = Days(self.server, self.settings(), self.sources, self.compared)
+        self.results.added = self.days.added()
+
+    def the_rest(self):
+        """What is measured once, after the rounds."""
+        self.tinies()
+        self.server.psql('DROP TABLE answer, answer_rows, staged_users, staged_experiments, staged_compounds CASCADE')
+        for name in list(sources.SHAPES)[1:] + sources.day_names():
+            if not self.options.keep:
+                self.sources.forget(name, self.compared)
+        self.scaling()
+        with self.checks.part('report'):
+            self.results.versions(self.server)
+            self.results.write(self.options.out)
 
     def run(self):
         try:
             self.prepare()
             self.answers()
             self.rounds()
-            self.tinies()
-            self.server.psql('DROP TABLE answer, staged_users, staged_experiments, staged_compounds CASCADE')
-            for shape in list(sources.SHAPES)[1:] + ['changed']:
-                if not self.options.keep:
-                    self.sources.forget(shape, self.compared)
-            self.scaling()
-            with self.checks.part('report'):
-                self.results.versions(self.server)
-                self.results.write(self.options.out)
+            self.the_rest()
         finally:
             self.server.stop()
         print(self.results.text())
@@ -315,7 +339,7 @@ def growing_sizes(experiments, smallest):
 def require_disk(options):
     """The files, the tables and the write-ahead log, roughly."""
     compared = min(options.experiments, COMPARED_AT_MOST)
-    needed = 500 * compared + 150 * options.experiments + (6 << 30) * (not options.smoke)
+    needed = 700 * compared + 150 * options.experiments + (6 << 30) * (not options.smoke)
     for directory in (options.data, options.work):
         free = shutil.disk_usage(directory).free
         require(free >= needed, 'needs about %d GB of disk, and %d GB are free' % (needed >> 30, free >> 30))

@@ -1,6 +1,7 @@
 """The page RESULTS.md, and tables."""
 from memory import SAMPLES_PER_SECOND
 from server import CONF
+from sources import DAYS
 from words import count, megabytes
 
 # What the times are called on the page.
@@ -12,7 +13,6 @@ NAMES = {
     'derive shuffled': 'derive, rows in random order',
     'load': 'first load',
     'again': 'second run, nothing changed',
-    'changed': 'second run, 1% of the users changed',
     'copy answer': 'COPY of the finished rows',
     'copy and query': 'COPY and SQL',
     'duckdb rank': 'DuckDB, by `rank`',
@@ -39,15 +39,33 @@ statements, commits included, as the client sees them; each is the median of {ru
 {result}
 
 - **derive** is `SELECT count(*) FROM eikon_derive_features(…)`: files in, features out, nothing written.
-- **first load** is `eikon_run_etl(…)` into the empty table `features` with its primary key.
+- **first load** is `eikon_run_etl(…)` into the empty table `eikon_user_features` with its primary key.
 - **DuckDB** keeps its result in its own memory, all columns, nothing written; of {formulations} formulations the fastest counts ({best}).
 - **pandas** is vectorised and uses one core.
-- **COPY of the finished rows** loads the text of these same features into a table like `features`, with the same key:
+- **normal day** is `eikon_run_etl(…)` of a source that was loaded before and has one more file, with one new experiment for each thousand.
+  [Below](#the-normal-day) is what it writes.
+- **COPY of the finished rows** loads the text of these same rows into a table like `eikon_user_features`, with the same key:
   what it takes to write them and nothing else.
-- **COPY and SQL** loads the three files into plain tables and runs one query that inserts into such a table.
+- **COPY and SQL** loads the three files into plain tables, runs one query that inserts into such a table, and one for the totals.
 - **records alone** is the CSV reader without the rest, on bytes in memory; **libcsv** is its callbacks on the same bytes.
 
 Before anything was timed, all of them gave the same features: ids, names, counts and ties exactly, sums and averages within 1e-9.
+
+## The normal day
+
+A first load of {compared} experiments, then {days} days, each of which adds a file of {added} new experiments of users that are there already.
+The extension runs over the whole source again. **COPY and MERGE** copies the new file into plain tables that hold the rows of the files already,
+with primary keys and a covering index of each user's experiments, computes the rows of the users in that file anew, and updates the totals
+in a table of their own. Its first load is COPY and SQL, and then makes these keys.
+
+{normal_days}
+
+Each figure is the median of {runs}. Rows written are those of the table of features; COPY and MERGE also writes the new experiments. WAL is all
+that the server wrote in the meantime. After a checkpoint, PostgreSQL writes each page as a whole when it is first changed (a full-page image):
+the days were measured without any checkpoint since the one before the first load, and with one right before each day. {checkpoints}
+The images of a first load by COPY and MERGE are the pages of its new indexes.
+Size is `pg_total_relation_size`, and growth is relative to the size after the first load. Autovacuum is on, and a day begins when it has
+finished what was due. Before the days were timed, both had the same features after each of them.
 
 ## Growth
 
@@ -67,8 +85,8 @@ for the shared buffers, sampled {rate} times a second in a run of its own{sampli
 {facts}
 
 - Two processes work for a query of PostgreSQL at most, two threads for DuckDB; everyone runs on the same {cores} cores.
-- The files are in the page cache. Each statement follows a `CHECKPOINT`, so that none pays for what an earlier one has written.
-  Within a round, the peers take turns.
+- The files are in the page cache. Each statement follows a `CHECKPOINT`, so that none pays for what an earlier one has written; normal days are measured without one too.
+  Within a round, the peers take turns. Autovacuum is on for the normal days only.
 - The server's settings, for the extension as for COPY and SQL:
   {settings}.{ours} The extension's sessions have {server_work_mem} of `work_mem`, PostgreSQL's default.
 - The sources are generated: a user of rank r has a share of the experiments like 1/√r (the first of a million users has 10,000, half of them
@@ -83,7 +101,7 @@ for the shared buffers, sampled {rate} times a second in a run of its own{sampli
 It installs what is missing, and touches no PostgreSQL that the machine may have. `SIZE=` is the number of experiments in millions (10; 100
 takes some 25 GB of disk for a while), `RUNS=` how often each is timed (3), `BENCH_DIR=` where generated files are kept for the next time.
 `make bench-smoke` only checks that all of it works. The programs and queries are in this directory: `duckdb.mjs`, `pandas_peer.py`,
-`sql/copy_and_query.sql`, `record.c`.
+`sql/copy_and_query.sql`, `sql/keys.sql`, `sql/copy_and_merge.sql`, `record.c`.
 '''
 
 
@@ -100,6 +118,12 @@ def markdown_table(head, lines):
 def bold_verdicts(lines):
     """What is not as wanted stands out."""
     return [line[:-1] + ['**no**' if line[-1] == 'no' else line[-1]] for line in lines]
+
+
+def checkpoints(days):
+    if not days:
+        return 'No other checkpoint fell into any of them.'
+    return '**Another checkpoint fell into %d of them.**' % days
 
 
 def own_settings(settings):
@@ -125,6 +149,8 @@ def render(results):
         formulations=len(results.formulations), best='`%s`' % results.best_duckdb(),
         rate=SAMPLES_PER_SECOND, server_work_mem=results.server_work_mem,
         sampling=", which gives the times at 64 MB too" if len(results.work_mems()) > 1 else '',
+        days=DAYS, added=count(results.added), normal_days=markdown_table(*results.days_table()),
+        checkpoints=checkpoints(results.days_with_checkpoint()),
         growth=markdown_table(*results.growth_table()),
         times=markdown_table(*results.times_table()),
         facts=markdown_table(['', ''], [list(fact) for fact in results.facts]),

@@ -7,6 +7,8 @@ import statistics
 
 import page
 import peers
+import sources
+from days import Ours, Peer
 from words import MEGABYTE, count, duration, megabytes
 
 MARGIN = 64 * MEGABYTE  # above work_mem, for everything that does not grow
@@ -14,11 +16,19 @@ SMALL_WORK_MEM = '64MB'
 SERVER_WORK_MEM = '4MB'  # PostgreSQL's own, for the extension; its default
 GROWTH = 11             # at most, for ten times as much
 
+OURS = Ours.name
+PEER = Peer.name
+CHECKPOINTS = {False: 'no checkpoint since the first load', True: 'right after a checkpoint'}
+
 
 def memory_setting(text):
     """Bytes of a setting as the server shows it."""
     number, unit = re.fullmatch(r'(\d+)(kB|MB|GB)', text).groups()
     return int(number) << {'kB': 10, 'MB': 20, 'GB': 30}[unit]
+
+
+def days_name(who, checkpoint):
+    return 'normal days, %s%s' % (who, ', after checkpoints' * checkpoint)
 
 
 class Step:
@@ -50,6 +60,8 @@ class Results:
         self.formulations = []
         self.settings = {}
         self.steps = []
+        self.days = {}   # of (who, after checkpoints): for each round a first load and its days
+        self.added = 0   # experiments in a day
         self.source_bytes = 0
         self.facts = []
         self.server_work_mem = SERVER_WORK_MEM
@@ -72,7 +84,7 @@ class Results:
         """Ours is to be so many times faster than the peer."""
         a, b = self.median(ours), self.median(peer)
         if a is None or b is None:
-            return Row(what, wanted=wanted and '%g times faster' % wanted)
+            return Row(what, wanted='%g times faster' % wanted if wanted else '')
         return Row(what, duration(a), '%s: %s' % (label, duration(b)), '%.1f times faster' % (b / a),
                    '%g times faster' % wanted if wanted else '', b / a >= wanted if wanted else None)
 
@@ -80,7 +92,7 @@ class Results:
         """Ours is to take at most that part of the peer's time."""
         a, b = self.median(ours), self.median(peer)
         if a is None or b is None:
-            return Row(what, wanted=wanted and 'at most %g of it' % wanted)
+            return Row(what, wanted='at most %g of it' % wanted if wanted else '')
         return Row(what, duration(a), '%s: %s' % (label, duration(b)), '%.2f of its time' % (a / b),
                    'at most %g of it' % wanted if wanted else '', a / b <= wanted if wanted else None)
 
@@ -96,7 +108,7 @@ class Results:
         yield self.share('first load', 'load', 'copy answer', 'COPY of the finished rows', 0.8)
         yield self.faster('first load', 'load', 'copy and query', 'COPY and SQL', 15)
         yield self.share('second run, nothing changed, no row written', 'again', 'load', 'first load', 0.5)
-        yield self.share('second run, 1% of the users changed', 'changed', 'load', 'first load', 0.6)
+        yield from self.normal_days()
         yield self.share('derive, every field quoted', 'derive quoted', 'derive plain', 'plain', 1.3)
         yield self.share('derive, fields separated by comma and tab', 'derive tabbed', 'derive plain', 'plain', 1.3)
         yield self.share('derive, lines ended by CRLF', 'derive crlf', 'derive plain', 'plain', 1.3)
@@ -105,6 +117,69 @@ class Results:
         yield self.faster('records alone, every field quoted', 'record quoted', 'libcsv quoted', 'libcsv', 2)
         yield self.below('derive of 100 experiments', 'derive tiny', 5)
         yield self.below('first load of 100 experiments', 'load tiny', 5)
+
+    # --- The normal days
+
+    def add_days(self, who, checkpoint, steps):
+        self.days.setdefault((who, checkpoint), []).append(steps)
+        name = days_name(who, checkpoint)
+        self.times.setdefault(name + ': first load', []).append(steps[0].ms)
+        self.times.setdefault(name + ': days', []).extend(step.ms for step in steps[1:])
+
+    def of_days(self, who, checkpoint, value):
+        """The median of what value makes of each day."""
+        found = [value(step) for steps in self.days.get((who, checkpoint), []) for step in steps[1:]]
+        return statistics.median(found) if found else None
+
+    def grown(self, who, checkpoint):
+        """By how much the table has grown when the last day has passed: a median."""
+        found = [steps[-1].size / steps[0].size - 1 for steps in self.days.get((who, checkpoint), [])]
+        return statistics.median(found) if found else None
+
+    def beside(self, what, value, shown, wanted, limit, checkpoint=False):
+        """Ours, which is to be at most the limit, beside what the peer has."""
+        a, b = value(OURS, checkpoint), value(PEER, checkpoint)
+        return Row(what, shown(a) if a is not None else '', '%s: %s' % (PEER, shown(b)) if b is not None else '',
+                   wanted=wanted, met=a <= limit if wanted and a is not None else None)
+
+    def normal_days(self):
+        for checkpoint in (False, True):
+            what = 'normal day, %s' % CHECKPOINTS[checkpoint]
+            ours, peer = (days_name(who, checkpoint) for who in (OURS, PEER))
+            yield self.share(what, ours + ': days', ours + ': first load', 'first load', 0.6)
+            yield self.share(what, ours + ': days', peer + ': days', PEER, None)
+            yield self.beside('WAL for a new experiment, %s' % CHECKPOINTS[checkpoint],
+                              lambda *days: self.of_days(*days, lambda step: step.wal / self.added),
+                              lambda size: '%.2f kB' % (size / 1024), '' if checkpoint else 'at most 2 kB', 2048, checkpoint)
+        yield self.beside('rows written for a new experiment',
+                          lambda *days: self.of_days(*days, lambda step: step.rows / self.added),
+                          lambda rows: '%.2f' % rows, 'at most 1', 1)
+        yield self.beside('growth of the table in %d days' % sources.DAYS, self.grown,
+                          lambda share: '%.1f %%' % (100 * share), 'at most 5 %', 0.05)
+
+    def days_table(self):
+        def median(steps, value):
+            return statistics.median(value(step) for step in steps)
+
+        lines = []
+        for (who, checkpoint), rounds in self.days.items():
+            for day, steps in enumerate(zip(*rounds)):
+                wal = median(steps, lambda step: step.wal)
+                size = median(steps, lambda step: step.size)
+                growth = statistics.median(steps[day].size / steps[0].size - 1 for steps in rounds)
+                lines.append([
+                    who, CHECKPOINTS[checkpoint] if day else '', 'day %d' % day if day else 'first load',
+                    duration(median(steps, lambda step: step.ms)),
+                    '{:,.0f}'.format(median(steps, lambda step: step.rows)),
+                    megabytes(wal), '%.2f kB' % (wal / 1024 / self.added) if day else '',
+                    '{:,.0f}'.format(median(steps, lambda step: step.images)),
+                    megabytes(size), '%+.1f %%' % (100 * growth) if day else ''])
+        return ['', 'days', '', 'time', 'rows written', 'WAL', 'for a new experiment', 'full-page images',
+                'table and index', 'growth'], lines
+
+    def days_with_checkpoint(self):
+        """How many there were in the midst of which a checkpoint ended, first loads included."""
+        return sum(step.checkpoint for rounds in self.days.values() for steps in rounds for step in steps)
 
     def growths(self):
         for small, large in zip(self.steps, self.steps[1:]):
@@ -195,6 +270,8 @@ class Results:
 
     def text(self):
         tables = [self.result_table()]
+        if self.days:
+            tables.append(self.days_table())
         if self.steps:
             tables.append(self.growth_table())
         return '\n' + '\n\n'.join(page.text_table(*table) for table in tables) + '\n'

@@ -1,4 +1,5 @@
 """A private PostgreSQL server: started, asked, timed, stopped."""
+import contextlib
 import os
 import re
 import shutil
@@ -22,10 +23,29 @@ CONF = {
     'fsync': 'on',
     'synchronous_commit': 'on',
     'autovacuum': 'off',
+    'autovacuum_naptime': '1s',
+    'autovacuum_vacuum_cost_delay': '0',
     'jit': 'off',
     'max_parallel_workers_per_gather': '1',
     'max_parallel_maintenance_workers': '1',
 }
+
+SETTLE_SECONDS = 900
+
+# What keeps autovacuum busy, by its own conditions.
+AUTOVACUUM_DUE = """
+SELECT query FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'
+UNION ALL
+SELECT s.relname
+FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid,
+    LATERAL (SELECT greatest(c.reltuples, 0) AS rows) t
+WHERE s.n_dead_tup > current_setting('autovacuum_vacuum_threshold')::int
+        + current_setting('autovacuum_vacuum_scale_factor')::float8 * rows
+    OR s.n_ins_since_vacuum > current_setting('autovacuum_vacuum_insert_threshold')::int
+        + current_setting('autovacuum_vacuum_insert_scale_factor')::float8 * rows
+    OR s.n_mod_since_analyze > current_setting('autovacuum_analyze_threshold')::int
+        + current_setting('autovacuum_analyze_scale_factor')::float8 * rows
+"""
 
 TIME = re.compile(r'^Time: ([0-9.]+) ms', re.MULTILINE)
 
@@ -41,6 +61,7 @@ class Server:
         self.log = os.path.join(directory, 'server.log')
         self.socket_dir = directory
         self.own_socket_dir = len(directory) > MAX_SOCKET_DIR
+        self.autovacuums = False
 
     def program(self, name, *arguments):
         done = subprocess.run([os.path.join(self.bindir, name), *arguments], stdin=subprocess.DEVNULL,
@@ -76,16 +97,42 @@ class Server:
             raise ServerError(done.stderr.strip())
         return done.stdout.strip()
 
-    def timed(self, script, before=''):
-        """Runs a script; returns the milliseconds of its statements, commits included, and what they printed.
+    def timed(self, script, before='', checkpoint=True):
+        """Runs a script; returns the milliseconds of its statements, commits included, and what was printed.
 
         What stands in before is not timed. A checkpoint comes first, so that no
         statement pays for what an earlier one has written.
         """
-        printed = self.psql('%s\nCHECKPOINT;\n\\timing on\n%s' % (before, script))
+        printed = self.psql('%s\n%s\\timing on\n%s' % (before, 'CHECKPOINT;\n' * checkpoint, script))
         times = [float(t) for t in TIME.findall(printed)]
         rows = [line for line in printed.splitlines() if not TIME.match(line)]
         return times, rows
+
+    @contextlib.contextmanager
+    def autovacuum(self):
+        """It is on meanwhile."""
+        self.set_autovacuum('on')
+        try:
+            self.settle()
+            yield
+        finally:
+            self.set_autovacuum('off')
+
+    def set_autovacuum(self, value):
+        self.psql('ALTER SYSTEM SET autovacuum = %s' % value)
+        self.psql('SELECT pg_reload_conf()')
+        self.autovacuums = value == 'on'
+
+    def settle(self):
+        """Waits until autovacuum has nothing to do, where it is on."""
+        if not self.autovacuums:
+            return
+        for _ in range(SETTLE_SECONDS * 10):
+            due = self.psql(AUTOVACUUM_DUE)
+            if due == '':
+                return
+            time.sleep(0.1)
+        raise ServerError('autovacuum has not ended: %s' % due.replace('\n', ', '))
 
     def settings(self):
         """The extension's settings that this version of it has."""

@@ -14,7 +14,7 @@ SHAPES = {
     'shuffled': ['--order', 'shuffled'],
 }
 
-CHANGED_PERCENT = 1
+DAYS = 3            # each of which adds one experiment to each thousand
 SEED = 1
 FILES = ('users.csv', 'compounds.csv', 'user_experiments.csv')
 
@@ -45,19 +45,42 @@ class Sources:
     def shape(self, shape, experiments):
         return self.make(shape, experiments, *SHAPES[shape])
 
-    def changed(self, experiments):
-        """The plain source with other emails of some users; the other files are the same ones."""
-        plain = self.shape('plain', experiments)
-        directory = self.make('changed', experiments, '--changed-users', str(CHANGED_PERCENT))
-        for name in FILES[1:]:
-            path = os.path.join(directory, name)
-            if os.path.exists(path):
-                os.unlink(path)
-            os.link(os.path.join(plain, name), path)
+    def day(self, number, experiments):
+        """The path of the part that a day adds to the plain source, counted from 1."""
+        return os.path.join(self.make('day%d' % number, experiments, '--day', str(number)), FILES[2])
+
+    def growing(self, experiments):
+        """A source to which days are added: the plain one, before the first of them."""
+        directory = os.path.join(self.directory, '%d-growing' % experiments)
+        shutil.rmtree(directory, ignore_errors=True)
+        os.mkdir(directory)
+        for name in FILES[:2]:
+            os.link(os.path.join(self.shape('plain', experiments), name), os.path.join(directory, name))
+        os.link(os.path.join(self.shape('plain', experiments), FILES[2]), part(directory, 0))
         return directory
 
-    def forget(self, shape, experiments):
-        shutil.rmtree(os.path.join(self.directory, '%d-%s' % (experiments, shape)), ignore_errors=True)
+    def add_day(self, directory, number, experiments):
+        os.link(self.day(number, experiments), part(directory, number))
+
+    def forget(self, name, experiments):
+        shutil.rmtree(os.path.join(self.directory, '%d-%s' % (experiments, name)), ignore_errors=True)
+
+
+def day_names():
+    """Names of what the days are made of."""
+    return ['growing'] + ['day%d' % day for day in range(1, DAYS + 1)]
+
+
+def part(directory, number):
+    """The path of one of several files of experiments; they are read in the order of their names."""
+    return os.path.join(directory, FILES[2].replace('.', '-%d.' % number))
+
+
+def counts(path):
+    """How many experiments a file has, and of how many users."""
+    with open(path, encoding='utf-8') as file:
+        users = [line.split(',')[1] for line in file][1:]
+    return len(users), len(set(users))
 
 
 def size(directory):
@@ -66,7 +89,7 @@ def size(directory):
 
 def warm(directory):
     """Reads the files once, so that they are in the page cache."""
-    for name in FILES:
+    for name in os.listdir(directory):
         with open(os.path.join(directory, name), 'rb') as file:
             while file.read(1 << 22):
                 pass
