@@ -7,6 +7,7 @@ are timed, and the memory that they take is sampled.
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -64,6 +65,10 @@ class Bench:
         if work_mem:
             script += "SET eikon_features.work_mem = '%s';\n" % work_mem
         return script
+
+    def wanted(self, name):
+        """Whether ONLY= selects it."""
+        return re.search(self.options.only, name)
 
     def ours(self, script, before=''):
         times, rows = self.server.timed(script, self.settings() + before)
@@ -156,8 +161,9 @@ class Bench:
         with self.checks.part('first load'):
             self.first_answer()
         for name, compare in self.comparisons():
-            with self.checks.part('same features, ' + name):
-                compare()
+            if self.wanted(name):
+                with self.checks.part('same features, ' + name):
+                    compare()
 
     # --- Rounds
 
@@ -231,8 +237,9 @@ class Bench:
     def rounds(self):
         for turn in range(1, self.options.runs + 1):
             for name, measure in self.measures():
-                with self.checks.part('round %d, %s' % (turn, name)) as say:
-                    say(measure())
+                if self.wanted(name):
+                    with self.checks.part('round %d, %s' % (turn, name)) as say:
+                        say(measure())
 
     # --- Small sources
 
@@ -321,7 +328,8 @@ class Bench:
             self.prepare()
             self.answers()
             self.rounds()
-            self.the_rest()
+            if not self.options.only:
+                self.the_rest()
         finally:
             self.server.stop()
         print(self.results.text())
@@ -354,6 +362,7 @@ def parse():
     parser.add_argument('--out', required=True, help='directory of RESULTS.md and scaling.svg')
     parser.add_argument('--experiments', type=int, required=True)
     parser.add_argument('--runs', type=int, required=True)
+    parser.add_argument('--only', default='', help='a regular expression: only measures whose names it matches; no report')
     parser.add_argument('--commit', default='unknown')
     parser.add_argument('--smoke', action='store_true', help='only whether everything works')
     parser.add_argument('--keep', action='store_true', help='keep the generated sources')

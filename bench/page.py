@@ -100,6 +100,7 @@ for the shared buffers, sampled {rate} times a second in a run of its own{sampli
 
 It installs what is missing, and touches no PostgreSQL that the machine may have. `SIZE=` is the number of experiments in millions (10; 100
 takes some 25 GB of disk for a while), `RUNS=` how often each is timed (3), `BENCH_DIR=` where generated files are kept for the next time.
+`ONLY=` is a regular expression that selects what is measured by its name, such as `ONLY='normal days'`, and leaves this page as it is.
 `make bench-smoke` only checks that all of it works. The programs and queries are in this directory: `duckdb.mjs`, `pandas_peer.py`,
 `sql/copy_and_query.sql`, `sql/keys.sql`, `sql/copy_and_merge.sql`, `record.c`.
 '''

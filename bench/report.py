@@ -206,6 +206,8 @@ class Results:
 
     def rows(self):
         rows = [*self.comparisons(), *self.growths(), *self.memories()]
+        if self.options.only:
+            rows = [row for row in rows if row.cells[1]]
         for row in rows:
             judged = row.met is not None and not self.options.smoke
             row.cells.append({True: 'yes', False: 'no'}[row.met] if judged else '')

@@ -7,6 +7,8 @@
 #
 #	SIZE		millions of experiments; 10
 #	RUNS		how often each is timed; 3
+#	ONLY		a regular expression of Python: only measures whose names it matches, such
+#			as "normal days"; prints what was measured, and writes nothing here
 #	BENCH_DIR	where generated files are kept; a directory that is removed at the end
 #	PG_CONFIG	the PostgreSQL to use
 #	EIKON_OS_USER	for root: the user to run it as; postgres
@@ -107,7 +109,7 @@ main() {
         options=(--experiments "$size" --runs "${RUNS:-3}")
     fi
     [[ ${RUNS:-3} =~ ^[1-9][0-9]?$ ]] || die "RUNS is a number from 1 to 99, not \"$RUNS\""
-    options+=(--commit "$(commit)")
+    options+=(--commit "$(commit)" --only "${ONLY:-}")
 
     trap end EXIT
     trap interrupted INT TERM HUP
@@ -126,7 +128,7 @@ main() {
     child=$!
     wait "$child" || { child=; exit 1; }
     child=
-    if [ "${1:-}" != --smoke ]; then
+    if [ "${1:-}" != --smoke ] && [ -z "${ONLY:-}" ]; then
         cp "$work/out/RESULTS.md" "$work/out/scaling.svg" "$checkout/bench/"
         say "Written: bench/RESULTS.md, bench/scaling.svg"
     fi
