@@ -86,7 +86,8 @@ class Step:
         self.wal = wal        # bytes
         self.images = images  # pages written whole into it, for being the first change since a checkpoint
         self.size = None      # bytes of the table and its indexes after the night
-        self.checkpoint = False  # whether one ended in it
+        self.redo = None      # where the last checkpoint began, when it had ended
+        self.checkpoint = False  # whether one came that was not wanted
 
 
 class Days:
@@ -110,6 +111,7 @@ class Days:
         before, rows, after = (line for line in printed if line)
         before, after = ([int(n) for n in line.split('|')] for line in (before, after))
         step = Step(sum(times), who.written(rows), after[0] - before[0], after[1] - before[1])
+        step.redo = after[2]
         step.checkpoint = before[2] != after[2]
         require(step.rows == users, 'wrote %d rows of %d users' % (step.rows, users))
         found = self.server.psql('SELECT count(*) FROM %s WHERE xmin::text::bigint >= %d' % (who.table, before[3]))
@@ -136,6 +138,8 @@ class Days:
         for day in range(1, sources.DAYS + 1):
             self.begin_day(day)
             steps.append(self.day(who, day, checkpoint))
+            if not checkpoint and steps[-1].redo != steps[0].redo:
+                steps[-1].checkpoint = True
         return steps
 
     def compare(self, require_same):

@@ -123,8 +123,8 @@ def bold_verdicts(lines):
 
 def checkpoints(days):
     if not days:
-        return 'No other checkpoint fell into any of them.'
-    return '**Another checkpoint fell into %d of them.**' % days
+        return 'There was no other checkpoint.'
+    return '**Other checkpoints affected %d of them.**' % days
 
 
 def own_settings(settings):

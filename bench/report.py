@@ -178,7 +178,7 @@ class Results:
                 'table and index', 'growth'], lines
 
     def days_with_checkpoint(self):
-        """How many there were in the midst of which a checkpoint ended, first loads included."""
+        """How many a checkpoint fell into or, where there is to be none since the first load, came before."""
         return sum(step.checkpoint for rounds in self.days.values() for steps in rounds for step in steps)
 
     def growths(self):
