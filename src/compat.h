@@ -38,18 +38,4 @@
 #define EfBeginIndexScan(table, index, snapshot) index_beginscan(table, index, snapshot, 0, 0)
 #endif
 
-/* The n-th of what processes say of themselves, from 1; it has another name since 16. */
-#if PG_VERSION_NUM >= 160000
-#define EfBackendStatus(n) pgstat_get_local_beentry_by_index(n)
-#else
-#define EfBackendStatus(n) pgstat_fetch_stat_local_beentry(n)
-#endif
-
-/* 17 tells records that were skipped from those that a condition left out */
-#if PG_VERSION_NUM >= 170000
-#define EF_PROGRESS_REJECTS PROGRESS_COPY_TUPLES_SKIPPED
-#else
-#define EF_PROGRESS_REJECTS PROGRESS_COPY_TUPLES_EXCLUDED
-#endif
-
 #endif /* EF_COMPAT_H */

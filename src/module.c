@@ -7,6 +7,7 @@
 #include "compat.h"
 #include "derive.h"
 #include "fmgr.h"
+#include "progress.h"
 #include "run.h"
 #include "run_upload.h"
 #include "source.h"
@@ -26,6 +27,7 @@ _PG_init(void)
 	EfRunInit();
 	EfUploadInit();
 	EfSharedInit();
+	EfProgressInit();
 	EfWorkerInit();
 	MarkGUCPrefixReserved("eikon_features");
 }

@@ -1,32 +1,25 @@
 /*
  * progress.c
  *		How far a run is, for others to see.
+ *
+ * Only the process that runs writes to its run's entry. Others read it without a lock,
+ * and once more if it was changed in the meantime.
  */
 #include "postgres.h"
 
-#include "commands/progress.h"
-#include "compat.h"
 #include "elapsed.h"
 #include "miscadmin.h"
-#include "pgstat.h"
+#include "port/atomics.h"
 #include "progress.h"
-#include "utils/backend_progress.h"
-#include "utils/backend_status.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
 
-/* Of COPY's numbers those that it leaves free; the mark tells a run from a COPY. */
-enum
-{
-	PARAM_MARK = 10,
-	PARAM_RUN,
-	PARAM_PHASE,
-	PARAM_ROWS_DONE,
-	PARAM_ROWS_TOTAL,
-	PARAM_STARTED,
-	PARAM_SINCE, /* when the counting of bytes began */
-	PARAM_ROLE
-};
-
-#define MARK INT64CONST(0x65696b6f6e)
+/*
+ * Runs that can be shown at a time: one for each table, and dry runs. All entries must
+ * fit into what a server keeps free for libraries that are not preloaded, 100 kB.
+ */
+#define ENTRIES 128
 
 /*
  * The part that reading takes of reading and writing, in a first load as in
@@ -34,90 +27,243 @@ enum
  */
 #define READING_PART 0.6
 
-static bool active = false;
-static int64 total;
+typedef struct State
+{
+	Oid database; /* InvalidOid: there is no run */
+	Oid table;
+	Oid role;
+	int pid;
+	EfPhase phase;
+	int64 run_id;
+	int64 bytes_done;
+	int64 bytes_total;
+	int64 records;
+	int64 rejects;
+	int64 rows_done;
+	int64 rows_total;
+	TimestampTz started;
+	TimestampTz since; /* when the counting of bytes began */
+} State;
+
+typedef struct Entry
+{
+	pg_atomic_uint32 pid;	  /* whose it is; 0: nobody's */
+	pg_atomic_uint32 changes; /* odd while it is being changed */
+	State state;
+} Entry;
+
+static Entry *entries;
+static Entry *mine; /* this process's; NULL: none */
+static int paused;
+static shmem_request_hook_type previous_request;
+
+/* --- attaching --- */
 
 static void
-set(int param, int64 value)
+request(void)
 {
-	pgstat_progress_update_param(param, value);
+	if (previous_request != NULL)
+		previous_request();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(Entry) * ENTRIES));
+}
+
+void
+EfProgressInit(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	previous_request = shmem_request_hook;
+	shmem_request_hook = request;
+}
+
+static void
+leave(int code, Datum arg)
+{
+	EfProgressEnd(); /* the process may have been terminated in the middle of a run */
+}
+
+static void
+attach(void)
+{
+	bool found;
+
+	if (entries != NULL)
+		return;
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	entries = ShmemInitStruct("eikon_features progress", sizeof(Entry) * ENTRIES, &found);
+	if (!found)
+	{
+		memset(entries, 0, sizeof(Entry) * ENTRIES);
+		for (int i = 0; i < ENTRIES; i++)
+		{
+			pg_atomic_init_u32(&entries[i].pid, 0);
+			pg_atomic_init_u32(&entries[i].changes, 0);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+	before_shmem_exit(leave, (Datum) 0);
+}
+
+/* --- writing it --- */
+
+/* Between these two, nothing may fail. */
+static State *
+begin_change(void)
+{
+	pg_atomic_write_u32(&mine->changes, pg_atomic_read_u32(&mine->changes) + 1);
+	pg_write_barrier();
+	return &mine->state;
+}
+
+static void
+end_change(void)
+{
+	pg_write_barrier();
+	pg_atomic_write_u32(&mine->changes, pg_atomic_read_u32(&mine->changes) + 1);
+}
+
+static bool
+is_shown(void)
+{
+	return mine != NULL && paused == 0;
 }
 
 void
 EfProgressBegin(Oid table, int64 run_id, Oid role)
 {
-	pgstat_progress_start_command(PROGRESS_COMMAND_COPY, table);
-	set(PROGRESS_COPY_COMMAND, PROGRESS_COPY_COMMAND_FROM);
-	set(PROGRESS_COPY_TYPE, PROGRESS_COPY_TYPE_FILE);
-	set(PARAM_RUN, run_id);
-	set(PARAM_PHASE, EF_STARTING);
-	set(PARAM_STARTED, GetCurrentTimestamp());
-	set(PARAM_ROLE, role);
-	set(PARAM_MARK, MARK);
-	active = true;
-	total = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	attach();
+	for (int i = 0; i < ENTRIES && mine == NULL; i++)
+	{
+		uint32 nobody = 0;
+
+		if (pg_atomic_compare_exchange_u32(&entries[i].pid, &nobody, (uint32) MyProcPid))
+			mine = &entries[i];
+	}
+	if (mine == NULL)
+		return;
+	*begin_change() = (State){
+		.database = MyDatabaseId,
+		.table = table,
+		.role = role,
+		.pid = MyProcPid,
+		.phase = EF_STARTING,
+		.run_id = run_id,
+		.started = now,
+		.since = now,
+	};
+	end_change();
 }
 
 void
 EfProgressPhase(EfPhase phase)
 {
-	if (!active)
+	TimestampTz now = GetCurrentTimestamp();
+	State *state;
+
+	if (!is_shown())
 		return;
+	state = begin_change();
 	if (phase == EF_COMPARING || phase == EF_READING)
-		set(PARAM_SINCE, GetCurrentTimestamp());
-	set(PARAM_PHASE, phase);
+		state->since = now;
+	state->phase = phase;
+	end_change();
 }
 
 void
 EfProgressTotal(int64 bytes)
 {
-	if (active)
-		set(PROGRESS_COPY_BYTES_TOTAL, total = bytes);
+	if (!is_shown())
+		return;
+	begin_change()->bytes_total = bytes;
+	end_change();
 }
 
 void
 EfProgressRead(int64 bytes, int64 records, int64 rejects)
 {
-	static const int params[] = {PROGRESS_COPY_BYTES_PROCESSED, PROGRESS_COPY_TUPLES_PROCESSED,
-								 EF_PROGRESS_REJECTS};
-	int64 values[] = {Min(bytes, total), records, rejects}; /* ends of units are read twice */
+	State *state;
 
-	if (active)
-		pgstat_progress_update_multi_param(lengthof(params), params, values);
+	if (!is_shown())
+		return;
+	state = begin_change();
+	state->bytes_done = Min(bytes, state->bytes_total); /* ends of units are read twice */
+	state->records = records;
+	state->rejects = rejects;
+	end_change();
 }
 
 void
 EfProgressRows(int64 done, int64 total)
 {
-	static const int params[] = {PARAM_ROWS_DONE, PARAM_ROWS_TOTAL};
-	int64 values[] = {done, total};
+	State *state;
 
-	if (active)
-		pgstat_progress_update_multi_param(lengthof(params), params, values);
+	if (!is_shown())
+		return;
+	state = begin_change();
+	state->rows_done = done;
+	state->rows_total = total;
+	end_change();
 }
 
 void
 EfProgressEnd(void)
 {
-	if (active)
-		pgstat_progress_end_command();
-	active = false;
+	Entry *entry = mine;
+
+	if (entry == NULL)
+		return;
+	begin_change()->database = InvalidOid;
+	end_change();
+	mine = NULL;
+	pg_write_barrier();
+	pg_atomic_write_u32(&entry->pid, 0);
+}
+
+void
+EfProgressPause(void)
+{
+	paused++;
+}
+
+void
+EfProgressResume(void)
+{
+	paused--;
 }
 
 /* --- reading it --- */
 
+static State
+read_state(Entry *entry)
+{
+	for (;;)
+	{
+		uint32 before = pg_atomic_read_u32(&entry->changes);
+		State state;
+
+		pg_read_barrier();
+		state = *(volatile State *) &entry->state;
+		pg_read_barrier();
+		if (before % 2 == 0 && pg_atomic_read_u32(&entry->changes) == before)
+			return state;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 /* The part of all work that is done, from 0 to 1. */
 static double
-part_done(const EfProgress *p)
+part_done(const State *state)
 {
-	double reading = p->bytes_total > 0 ? (double) p->bytes_done / (double) p->bytes_total : 1;
-	double writing = p->rows_total > 0 ? (double) p->rows_done / (double) p->rows_total : 0;
+	double reading = state->bytes_total > 0 ? (double) state->bytes_done / (double) state->bytes_total : 1;
+	double writing = state->rows_total > 0 ? (double) state->rows_done / (double) state->rows_total : 0;
 
 	return READING_PART * reading + (1 - READING_PART) * writing;
 }
 
 static void
-take_entry(const PgBackendStatus *entry, EfProgress *p)
+fill(EfProgress *p, const State *state)
 {
 	static const char *const phases[] = {
 		[EF_STARTING] = "starting",
@@ -128,45 +274,41 @@ take_entry(const PgBackendStatus *entry, EfProgress *p)
 		[EF_WRITING] = "writing",
 		[EF_FINISHING] = "finishing",
 	};
-	const int64 *params = entry->st_progress_param;
-	EfPhase phase = (EfPhase) params[PARAM_PHASE];
-	double seconds = EfElapsedSince(params[PARAM_SINCE]);
-	double done;
+	double seconds = EfElapsedSince(state->since);
+	double done = part_done(state);
 
-	p->run_id = params[PARAM_RUN];
-	p->pid = entry->st_procpid;
-	p->role = (Oid) params[PARAM_ROLE];
-	p->phase = phase <= EF_FINISHING ? phases[phase] : "";
-	p->bytes_total = params[PROGRESS_COPY_BYTES_TOTAL];
-	p->bytes_done = params[PROGRESS_COPY_BYTES_PROCESSED];
-	p->records = params[PROGRESS_COPY_TUPLES_PROCESSED];
-	p->rejects = params[EF_PROGRESS_REJECTS];
-	p->rows_done = params[PARAM_ROWS_DONE];
-	p->rows_total = params[PARAM_ROWS_TOTAL];
-	p->started = params[PARAM_STARTED];
-	p->rate = p->left = -1;
-	if (phase >= EF_COMPARING && phase < EF_WRITING && seconds > 0)
-		p->rate = (double) p->bytes_done / seconds;
-	done = part_done(p);
-	if (phase >= EF_READING && phase <= EF_WRITING && done > 0)
+	*p = (EfProgress){
+		.run_id = state->run_id,
+		.pid = state->pid,
+		.role = state->role,
+		.phase = phases[state->phase],
+		.bytes_done = state->bytes_done,
+		.bytes_total = state->bytes_total,
+		.records = state->records,
+		.rejects = state->rejects,
+		.rows_done = state->rows_done,
+		.rows_total = state->rows_total,
+		.started = state->started,
+		.rate = -1,
+		.left = -1,
+	};
+	if (state->phase >= EF_COMPARING && state->phase < EF_WRITING && seconds > 0)
+		p->rate = (double) state->bytes_done / seconds;
+	if (state->phase >= EF_READING && state->phase <= EF_WRITING && done > 0)
 		p->left = Max(seconds, 0) * (1 - done) / done;
 }
 
 bool
-EfProgressNext(Oid table, int *place, EfProgress *progress)
+EfProgressNext(Oid table, int *next, EfProgress *progress)
 {
-	if (*place == 0)
-		pgstat_clear_backend_activity_snapshot();
-	while (*place < pgstat_fetch_stat_numbackends())
+	attach();
+	while (*next < ENTRIES)
 	{
-		const PgBackendStatus *entry = &EfBackendStatus(++*place)->backendStatus;
+		State state = read_state(&entries[(*next)++]);
 
-		if (entry->st_procpid == 0 || entry->st_databaseid != MyDatabaseId ||
-			entry->st_progress_command != PROGRESS_COMMAND_COPY ||
-			entry->st_progress_command_target != table ||
-			entry->st_progress_param[PARAM_MARK] != MARK)
+		if (state.database != MyDatabaseId || state.table != table)
 			continue;
-		take_entry(entry, progress);
+		fill(progress, &state);
 		return true;
 	}
 	return false;

@@ -2,8 +2,8 @@
  * progress.h
  *		How far a run is, for others to see.
  *
- * It is kept where PostgreSQL keeps the progress of COPY, so pg_stat_progress_copy
- * shows the bytes and records as well. Needs track_activities, which is on by default.
+ * Each run has an entry in shared memory until it ends, in whatever way. When all entries
+ * are taken, a run goes on without being shown.
  */
 #ifndef EF_PROGRESS_H
 #define EF_PROGRESS_H
@@ -19,6 +19,9 @@ typedef enum EfPhase
 	EF_FINISHING
 } EfPhase;
 
+/* To be called by _PG_init. */
+extern void EfProgressInit(void);
+
 /* --- by the process that runs; without EfProgressBegin they do nothing --- */
 
 extern void EfProgressBegin(Oid table, int64 run_id, Oid role);
@@ -27,6 +30,10 @@ extern void EfProgressTotal(int64 bytes);
 extern void EfProgressRead(int64 bytes, int64 records, int64 rejects);
 extern void EfProgressRows(int64 done, int64 total);
 extern void EfProgressEnd(void);
+
+/* A derivation that a run's trigger calls changes nothing of the run's progress. */
+extern void EfProgressPause(void);
+extern void EfProgressResume(void);
 
 /* --- by others --- */
 
@@ -47,7 +54,7 @@ typedef struct EfProgress
 	double left; /* seconds; < 0: not known */
 } EfProgress;
 
-/* Of the next run for the table after *place, at first 0; false: there are no more. */
-extern bool EfProgressNext(Oid table, int *place, EfProgress *progress);
+/* Of the next run for the table, from entry *next on, at first 0; false: there are no more. */
+extern bool EfProgressNext(Oid table, int *next, EfProgress *progress);
 
 #endif /* EF_PROGRESS_H */

@@ -110,28 +110,46 @@ count_reject(void *arg, const EfReject *reject)
 	(*(int64 *) arg)++;
 }
 
-Datum
-eikon_derive_features(PG_FUNCTION_ARGS)
+/* Fills the result; returns how many records were rejected. */
+static int64
+derive(Oid schema, const char *source, const EfOptions *options, ReturnSetInfo *result)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	char *source = unpack_text(fcinfo, 0);
-	Oid schema = own_schema(fcinfo);
 	EfDerivation *derivation;
 	const EfSpool *spool;
 	EfUploads uploads;
 	EfTuples tuples;
-	EfOptions options;
 	EfReport report;
 	int64 rejected = 0;
 
-	unpack_options(fcinfo, &options);
-	InitMaterializedSRF(fcinfo, 0);
 	spool = EfUploadsSpool(schema, source, false, &uploads);
-	derivation = EfDeriveBegin(source, spool, &options, count_reject, &rejected, &report);
+	derivation = EfDeriveBegin(source, spool, options, count_reject, &rejected, &report);
 	EfDeriveFeatures(derivation, true);
 	tuples = EfDeriveTuples(derivation);
 	EfStoreFill(&tuples, result->setDesc, result->setResult);
 	EfDeriveEnd(derivation);
+	return rejected;
+}
+
+Datum
+eikon_derive_features(PG_FUNCTION_ARGS)
+{
+	char *source = unpack_text(fcinfo, 0);
+	Oid schema = own_schema(fcinfo);
+	EfOptions options;
+	volatile int64 rejected = 0;
+
+	unpack_options(fcinfo, &options);
+	InitMaterializedSRF(fcinfo, 0);
+	EfProgressPause();
+	PG_TRY();
+	{
+		rejected = derive(schema, source, &options, (ReturnSetInfo *) fcinfo->resultinfo);
+	}
+	PG_FINALLY();
+	{
+		EfProgressResume();
+	}
+	PG_END_TRY();
 	if (rejected > 0)
 		ereport(NOTICE,
 				(errmsg_plural(INT64_FORMAT " record was rejected",
@@ -344,10 +362,10 @@ eikon_running(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Oid table = get_relname_relid("features", own_schema(fcinfo));
 	EfProgress progress;
-	int place = 0;
+	int next = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
-	while (EfProgressNext(table, &place, &progress))
+	while (EfProgressNext(table, &next, &progress))
 	{
 		char *role = GetUserNameFromId(progress.role, true);
 		NameData name;

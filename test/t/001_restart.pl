@@ -47,6 +47,7 @@ sub start_endless
 	start_query($session, $endless);
 	ok( wait_until(sub { (open_files($pid, $dir)->{"$dir/endless/users.csv"} // 0) > 2**20 }),
 		'a run is reading');
+	is($node->safe_psql('postgres', 'SELECT pid FROM eikon_progress'), $pid, 'and is shown');
 	return ($session, $pid);
 }
 
@@ -90,6 +91,7 @@ kill('KILL', $pid) == 1 or die "could not kill process: $!";
 eval { $session->quit };
 ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is back');
 is(contents(), $before, 'the end of its process leaves the set of before');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM eikon_progress'), 0, 'and the run is not shown any more');
 
 # --- A run cannot be prepared, since it notifies those who listen
 is( failure($node, "BEGIN; SELECT eikon_run_etl('$dir/second'); PREPARE TRANSACTION 'run'"),
