@@ -6,17 +6,22 @@
 
 #include "catalog/pg_type.h"
 #include "encoding.h"
+#include "json.h"
 #include "mb/pg_wchar.h"
 #include "options.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/numeric.h"
 
 typedef void (*SetFn)(EfOptions *options, const char *name, Datum value);
 
 typedef struct Option
 {
 	const char *name;
-	Oid type;
+	Oid type;				   /* TEXTOID, INT8OID or BOOLOID */
+	const char *default_value; /* of the functions' argument; NULL: NULL */
 	SetFn set;
+	bool of_run; /* makes no difference to what is derived */
 } Option;
 
 static void
@@ -172,21 +177,24 @@ set_skip_unchanged(EfOptions *options, const char *name, Datum value)
 	options->skip_unchanged = DatumGetBool(value);
 }
 
+/* The arguments of the functions come from sql/options.txt, which must say the same. */
 static const Option known[] = {
-	{"on_error", TEXTOID, set_on_error},
-	{"reject_limit", INT8OID, set_reject_limit},
-	{"delimiter", TEXTOID, set_delimiter},
-	{"quote", TEXTOID, set_quote},
-	{"escape", TEXTOID, set_escape},
-	{"encoding", TEXTOID, set_encoding},
-	{"null", TEXTOID, set_null},
-	{"header", BOOLOID, set_header},
-	{"skip", INT8OID, set_skip},
-	{"padding", TEXTOID, set_padding},
-	{"newline", TEXTOID, set_newline},
-	{"dry_run", BOOLOID, set_dry_run},
-	{"skip_unchanged", BOOLOID, set_skip_unchanged},
+	{"on_error", TEXTOID, "stop", set_on_error},
+	{"reject_limit", INT8OID, NULL, set_reject_limit},
+	{"delimiter", TEXTOID, NULL, set_delimiter},
+	{"quote", TEXTOID, NULL, set_quote},
+	{"escape", TEXTOID, NULL, set_escape},
+	{"encoding", TEXTOID, NULL, set_encoding},
+	{"null", TEXTOID, "", set_null},
+	{"header", BOOLOID, NULL, set_header},
+	{"skip", INT8OID, NULL, set_skip},
+	{"padding", TEXTOID, NULL, set_padding},
+	{"newline", TEXTOID, NULL, set_newline},
+	{"dry_run", BOOLOID, "false", set_dry_run, .of_run = true},
+	{"skip_unchanged", BOOLOID, "false", set_skip_unchanged, .of_run = true},
 };
+
+StaticAssertDecl(lengthof(known) <= EF_OPTIONS, "EF_OPTIONS is too small");
 
 void
 EfOptionsBegin(EfOptions *options)
@@ -196,17 +204,26 @@ EfOptionsBegin(EfOptions *options)
 	options->null = "";
 }
 
-/* Values that are the default of the function's argument. */
-static bool
-is_default(const char *name, Datum value)
+/* As the table writes it. */
+static char *
+value_text(const Option *option, Datum value)
 {
-	if (strcmp(name, "on_error") == 0)
-		return strcmp(TextDatumGetCString(value), "stop") == 0;
-	if (strcmp(name, "null") == 0)
-		return strcmp(TextDatumGetCString(value), "") == 0;
-	if (strcmp(name, "dry_run") == 0 || strcmp(name, "skip_unchanged") == 0)
-		return !DatumGetBool(value);
-	return false;
+	switch (option->type)
+	{
+		case INT8OID:
+			return psprintf(INT64_FORMAT, DatumGetInt64(value));
+		case BOOLOID:
+			return pstrdup(DatumGetBool(value) ? "true" : "false");
+		default:
+			return TextDatumGetCString(value);
+	}
+}
+
+static bool
+is_default(const Option *option, Datum value)
+{
+	return option->default_value != NULL &&
+		   strcmp(value_text(option, value), option->default_value) == 0;
 }
 
 void
@@ -214,18 +231,11 @@ EfOptionsSet(EfOptions *options, const char *name, Oid type, Datum value)
 {
 	for (size_t i = 0; i < lengthof(known); i++)
 	{
-		EfGivenOption *given;
-
 		if (strcmp(known[i].name, name) != 0 || known[i].type != type)
 			continue;
 		known[i].set(options, name, value);
-		if (is_default(name, value))
-			return;
-		given = palloc(sizeof(EfGivenOption));
-		given->name = known[i].name;
-		given->type = type;
-		given->value = value;
-		options->given = lappend(options->given, given);
+		options->given[i] = !is_default(&known[i], value);
+		options->values[i] = value;
 		return;
 	}
 	ereport(ERROR,
@@ -257,4 +267,71 @@ EfOptionsCheck(const EfOptions *options)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must not appear in option \"%s\"", "delimiter", "null")));
+}
+
+/* --- jsonb --- */
+
+Jsonb *
+EfOptionsToJsonb(const EfOptions *options)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (size_t i = 0; i < lengthof(known); i++)
+	{
+		if (!options->given[i])
+			continue;
+		switch (known[i].type)
+		{
+			case INT8OID:
+				EfJsonInt(&state, known[i].name, DatumGetInt64(options->values[i]));
+				break;
+			case BOOLOID:
+				EfJsonBool(&state, known[i].name, DatumGetBool(options->values[i]));
+				break;
+			default:
+				EfJsonText(&state, known[i].name, TextDatumGetCString(options->values[i]));
+				break;
+		}
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+void
+EfOptionsFromJsonb(EfOptions *options, Jsonb *given)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&given->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	char *name = NULL;
+
+	EfOptionsBegin(options);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			name = pnstrdup(value.val.string.val, value.val.string.len);
+		if (token != WJB_VALUE)
+			continue;
+		if (value.type == jbvBool)
+			EfOptionsSet(options, name, BOOLOID, BoolGetDatum(value.val.boolean));
+		else if (value.type == jbvNumeric)
+			EfOptionsSet(options, name, INT8OID,
+						 DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
+		else if (value.type == jbvString)
+			EfOptionsSet(options, name, TEXTOID,
+						 PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len)));
+	}
+	EfOptionsCheck(options);
+}
+
+Datum
+EfOptionsOfRun(void)
+{
+	Datum names[EF_OPTIONS];
+	int n = 0;
+
+	for (size_t i = 0; i < lengthof(known); i++)
+		if (known[i].of_run)
+			names[n++] = CStringGetTextDatum(known[i].name);
+	return PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
 }

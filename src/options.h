@@ -6,15 +6,10 @@
 #define EF_OPTIONS_H
 
 #include "dialect.h"
-#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
 
-/* One option as the caller gave it, for the ledger. */
-typedef struct EfGivenOption
-{
-	const char *name;
-	Oid type; /* TEXTOID, INT8OID or BOOLOID */
-	Datum value;
-} EfGivenOption;
+/* Options that there can be. */
+#define EF_OPTIONS 32
 
 typedef struct EfOptions
 {
@@ -26,16 +21,31 @@ typedef struct EfOptions
 	int64 reject_limit; /* 0: none */
 	bool dry_run;
 	bool skip_unchanged;
-	List *given; /* EfGivenOption, those not at their default */
+
+	/* as the caller gave them, for the ledger; options.c knows which is which */
+	bool given[EF_OPTIONS]; /* not as by default */
+	Datum values[EF_OPTIONS];
 } EfOptions;
 
 /* Defaults. */
 extern void EfOptionsBegin(EfOptions *options);
 
-/* Sets one option. Throws when the value is not one it can have. */
+/*
+ * Sets one option: TEXTOID, INT8OID or BOOLOID. Throws when the value is not one it can
+ * have.
+ */
 extern void EfOptionsSet(EfOptions *options, const char *name, Oid type, Datum value);
 
 /* Checks those that depend on each other. */
 extern void EfOptionsCheck(const EfOptions *options);
+
+/* Those that are not as by default. */
+extern Jsonb *EfOptionsToJsonb(const EfOptions *options);
+
+/* The same, back again: begins, sets and checks them. */
+extern void EfOptionsFromJsonb(EfOptions *options, Jsonb *given);
+
+/* The names of those that make no difference to what is derived, as text[]. */
+extern Datum EfOptionsOfRun(void);
 
 #endif /* EF_OPTIONS_H */

@@ -497,7 +497,7 @@ EfRunQueued(Oid schema, const EfQueuedRun *queued, MemoryContext context)
 	char *line;
 
 	EfQueryBegin();
-	EfLedgerGetOptions(&options, queued->options);
+	EfOptionsFromJsonb(&options, queued->options);
 	running = true;
 	PG_TRY();
 	{

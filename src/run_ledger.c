@@ -58,33 +58,6 @@ add_character(JsonbParseState **state, const char *key, char c)
 }
 
 static Datum
-options_to_jsonb(const EfOptions *options)
-{
-	JsonbParseState *state = NULL;
-	ListCell *cell;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	foreach(cell, options->given)
-	{
-		const EfGivenOption *given = lfirst(cell);
-
-		switch (given->type)
-		{
-			case INT8OID:
-				EfJsonInt(&state, given->name, DatumGetInt64(given->value));
-				break;
-			case BOOLOID:
-				EfJsonBool(&state, given->name, DatumGetBool(given->value));
-				break;
-			default:
-				EfJsonText(&state, given->name, TextDatumGetCString(given->value));
-				break;
-		}
-	}
-	return PointerGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
-}
-
-static Datum
 timings_to_jsonb(const EfReport *report, double comparing, double storing)
 {
 	JsonbParseState *state = NULL;
@@ -209,35 +182,7 @@ EfLedgerSetTime(EfLedger *ledger, const char *name, TimestampTz time)
 void
 EfLedgerSetOptions(EfLedger *ledger, const EfOptions *options)
 {
-	EfLedgerSet(ledger, "options", JSONBOID, options_to_jsonb(options));
-}
-
-/* As they were given, back from jsonb. */
-void
-EfLedgerGetOptions(EfOptions *options, Jsonb *given)
-{
-	JsonbIterator *iterator = JsonbIteratorInit(&given->root);
-	JsonbIteratorToken token;
-	JsonbValue value;
-	char *name = NULL;
-
-	EfOptionsBegin(options);
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			name = pnstrdup(value.val.string.val, value.val.string.len);
-		if (token != WJB_VALUE)
-			continue;
-		if (value.type == jbvBool)
-			EfOptionsSet(options, name, BOOLOID, BoolGetDatum(value.val.boolean));
-		else if (value.type == jbvNumeric)
-			EfOptionsSet(options, name, INT8OID,
-						 DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
-		else if (value.type == jbvString)
-			EfOptionsSet(options, name, TEXTOID,
-						 PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len)));
-	}
-	EfOptionsCheck(options);
+	EfLedgerSet(ledger, "options", JSONBOID, JsonbPGetDatum(EfOptionsToJsonb(options)));
 }
 
 static void
@@ -483,9 +428,9 @@ EfLedgerClearCurrent(Oid schema)
 bool
 EfLedgerIsCurrent(Oid schema, const char *fingerprint, const EfOptions *options)
 {
-	Oid types[] = {TEXTOID, JSONBOID, OIDOID};
-	Datum args[] = {CStringGetTextDatum(fingerprint), options_to_jsonb(options),
-					ObjectIdGetDatum(GetUserId())};
+	Oid types[] = {TEXTOID, JSONBOID, OIDOID, TEXTARRAYOID};
+	Datum args[] = {CStringGetTextDatum(fingerprint), JsonbPGetDatum(EfOptionsToJsonb(options)),
+					ObjectIdGetDatum(GetUserId()), EfOptionsOfRun()};
 	EfIdentity before;
 	Datum value;
 	bool isnull;
@@ -493,14 +438,13 @@ EfLedgerIsCurrent(Oid schema, const char *fingerprint, const EfOptions *options)
 
 	EfLedgerAct(schema, &before);
 	found = EfQueryRowNow(psprintf("SELECT run_id FROM %s WHERE is_current AND fingerprint = $1"
-								   " AND options - '{skip_unchanged,dry_run}'::text[] ="
-								   " $2 - '{skip_unchanged,dry_run}'::text[] AND requester = $3"
+								   " AND options - $4 = $2 - $4 AND requester = $3"
 								   " AND (users_loaded = 0 OR EXISTS (SELECT FROM %s.eikon_user_features))"
 								   " AND (SELECT count(*) = 1 AND min(t.users) = users_loaded AND min(t.experiments) = experiments_loaded"
 								   " FROM ONLY %s.eikon_totals t)",
 								   EfLedgerTable(schema), quote_identifier(get_namespace_name(schema)),
 								   quote_identifier(get_namespace_name(schema))),
-						  3, types, args, 1, &value, &isnull);
+						  4, types, args, 1, &value, &isnull);
 	EfLedgerActEnd(&before);
 	return found;
 }

@@ -33,9 +33,6 @@ extern void EfLedgerSetTime(EfLedger *ledger, const char *name, TimestampTz time
 /* options */
 extern void EfLedgerSetOptions(EfLedger *ledger, const EfOptions *options);
 
-/* As they were given. Throws what EfOptionsSet does. */
-extern void EfLedgerGetOptions(EfOptions *options, Jsonb *given);
-
 /* requested_by, requester */
 extern void EfLedgerSetRequester(EfLedger *ledger, Oid role);
 
@@ -63,8 +60,8 @@ extern bool EfLedgerUpdate(Oid schema, const EfLedger *ledger, int64 run_id, con
 extern void EfLedgerClearCurrent(Oid schema);
 
 /*
- * Whether features comes from a run of the current role with that fingerprint, and these
- * options but for skip_unchanged and dry_run; and has not been emptied since.
+ * Whether features comes from a run of the current role with that fingerprint, and those of
+ * these options that make a difference to it; and has not been emptied since.
  */
 extern bool EfLedgerIsCurrent(Oid schema, const char *fingerprint, const EfOptions *options);
 
