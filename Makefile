@@ -10,8 +10,9 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" eikon_f
 MODULE_big = eikon_features
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
-# The scripts are edited as sql/eikon_features.sql and sql/eikon_api.sql; only
-# their copies bear a version. Both extensions have the same.
+# The scripts are edited as sql/eikon_features.sql and sql/eikon_api.sql, with the options
+# of functions in sql/options.txt; only their copies bear a version. Both extensions have
+# the same.
 DATA = $(wildcard sql/*--*--*.sql)
 DATA_built = $(EXTENSION:%=sql/%--$(EXTVERSION).sql)
 EXTRA_CLEAN = $(filter-out $(DATA),$(wildcard sql/*--*.sql))
@@ -56,8 +57,8 @@ ifneq (,$(findstring clang,$(CC)))
 override CFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
 endif
 
-sql/%--$(EXTVERSION).sql: sql/%.sql %.control web/result.html
-	sed -e '/^@web\/result.html@$$/{' -e 'r web/result.html' -e 'd' -e '}' $< > $@
+sql/%--$(EXTVERSION).sql: sql/%.sql %.control sql/generate.awk sql/options.txt web/result.html
+	awk -f sql/generate.awk sql/options.txt $< > $@ || { rm -f $@; exit 1; }
 
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 

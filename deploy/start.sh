@@ -207,7 +207,7 @@ SQL
 create_extensions() {
     local scripts version installed
     version=$(sql eikon -Atc "SELECT default_version FROM pg_available_extensions WHERE name = 'eikon_features'")
-    scripts=$version-$(cat "$source/sql/eikon_features.sql" "$source/sql/eikon_api.sql" "$source/web/result.html" | sha256sum)
+    scripts=$version-$(cd "$source" && cat sql/eikon_features.sql sql/eikon_api.sql sql/options.txt sql/generate.awk web/result.html | sha256sum)
     installed=$(sql eikon -Atc "SELECT count(*) FROM pg_extension WHERE extname IN ('eikon_features', 'eikon_api')")
     if [ "$installed" = 2 ] && [ "$scripts" = "$(cat "$state/script" 2>/dev/null)" ]; then
         return

@@ -1,5 +1,5 @@
--- eikon_api: install script. Edit this file; the versioned one is generated from it
--- and from the page in web/.
+-- eikon_api: install script. Edit this file; the versioned one is generated from it,
+-- the list of options in options.txt and the page in web/.
 \echo Use "CREATE EXTENSION eikon_api" to load this file. \quit
 
 --
@@ -334,13 +334,7 @@ RETURNS jsonb
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
 	SELECT pg_catalog.to_jsonb(r) FROM eikon_run_etl(
-		source => o ->> 'source', on_error => coalesce(o ->> 'on_error', 'stop'),
-		reject_limit => (o ->> 'reject_limit')::bigint, delimiter => o ->> 'delimiter',
-		quote => o ->> 'quote', escape => o ->> 'escape', encoding => o ->> 'encoding',
-		"null" => coalesce(o ->> 'null', ''), header => (o ->> 'header')::boolean,
-		skip => (o ->> 'skip')::bigint, padding => o ->> 'padding', newline => o ->> 'newline',
-		dry_run => coalesce((o ->> 'dry_run')::boolean, false),
-		skip_unchanged => coalesce((o ->> 'skip_unchanged')::boolean, false)) AS r;
+		source => o ->> 'source', @from_jsonb rejects dialect dry_run run@) AS r;
 END;
 COMMENT ON FUNCTION eikon_web.run_etl IS 'eikon_run_etl, for dry runs: a failure is an error';
 
@@ -349,12 +343,7 @@ RETURNS jsonb
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
 	SELECT pg_catalog.to_jsonb(r) FROM eikon_try_etl(
-		source => o ->> 'source', on_error => coalesce(o ->> 'on_error', 'stop'),
-		reject_limit => (o ->> 'reject_limit')::bigint, delimiter => o ->> 'delimiter',
-		quote => o ->> 'quote', escape => o ->> 'escape', encoding => o ->> 'encoding',
-		"null" => coalesce(o ->> 'null', ''), header => (o ->> 'header')::boolean,
-		skip => (o ->> 'skip')::bigint, padding => o ->> 'padding', newline => o ->> 'newline',
-		skip_unchanged => coalesce((o ->> 'skip_unchanged')::boolean, false)) AS r;
+		source => o ->> 'source', @from_jsonb rejects dialect run@) AS r;
 END;
 COMMENT ON FUNCTION eikon_web.try_etl IS 'eikon_try_etl: a failure is a row';
 
@@ -363,12 +352,7 @@ RETURNS bigint
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
 	SELECT eikon_submit_etl(
-		source => o ->> 'source', on_error => coalesce(o ->> 'on_error', 'stop'),
-		reject_limit => (o ->> 'reject_limit')::bigint, delimiter => o ->> 'delimiter',
-		quote => o ->> 'quote', escape => o ->> 'escape', encoding => o ->> 'encoding',
-		"null" => coalesce(o ->> 'null', ''), header => (o ->> 'header')::boolean,
-		skip => (o ->> 'skip')::bigint, padding => o ->> 'padding', newline => o ->> 'newline',
-		skip_unchanged => coalesce((o ->> 'skip_unchanged')::boolean, false));
+		source => o ->> 'source', @from_jsonb rejects dialect run@);
 END;
 COMMENT ON FUNCTION eikon_web.submit_etl IS 'eikon_submit_etl';
 
@@ -521,28 +505,13 @@ COMMENT ON FUNCTION eikon_web.accept IS 'answers that a run is queued, and where
 
 CREATE FUNCTION eikon_api.run_etl(
 	source text DEFAULT NULL,
-	on_error text DEFAULT NULL,
-	reject_limit bigint DEFAULT NULL,
-	delimiter text DEFAULT NULL,
-	quote text DEFAULT NULL,
-	escape text DEFAULT NULL,
-	encoding text DEFAULT NULL,
-	"null" text DEFAULT NULL,
-	header boolean DEFAULT NULL,
-	skip bigint DEFAULT NULL,
-	padding text DEFAULT NULL,
-	newline text DEFAULT NULL,
-	dry_run boolean DEFAULT NULL,
-	skip_unchanged boolean DEFAULT NULL)
+	@optional rejects dialect dry_run run@)
 RETURNS json
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	options jsonb := jsonb_strip_nulls(jsonb_build_object('source', source, 'on_error', on_error,
-		'reject_limit', reject_limit, 'delimiter', delimiter, 'quote', quote, 'escape', escape,
-		'encoding', encoding, 'null', "null", 'header', header, 'skip', skip, 'padding', padding,
-		'newline', newline, 'dry_run', dry_run, 'skip_unchanged', skip_unchanged));
+	options jsonb := jsonb_strip_nulls(jsonb_build_object('source', source, @values rejects dialect dry_run run@));
 	outcome eikon_web.outcome;
 BEGIN
 	IF eikon_web.header('prefer') ~* '(^|[,;\s])respond-async($|[,;\s])' AND dry_run IS NOT TRUE THEN
@@ -559,27 +528,14 @@ Reads the files of a directory and brings the features up to date. Without `sour
 
 CREATE FUNCTION eikon_api.submit_etl(
 	source text DEFAULT NULL,
-	on_error text DEFAULT NULL,
-	reject_limit bigint DEFAULT NULL,
-	delimiter text DEFAULT NULL,
-	quote text DEFAULT NULL,
-	escape text DEFAULT NULL,
-	encoding text DEFAULT NULL,
-	"null" text DEFAULT NULL,
-	header boolean DEFAULT NULL,
-	skip bigint DEFAULT NULL,
-	padding text DEFAULT NULL,
-	newline text DEFAULT NULL,
-	skip_unchanged boolean DEFAULT NULL)
+	@optional rejects dialect run@)
 RETURNS json
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	RETURN eikon_web.accept(eikon_web.attempt_to_submit(jsonb_strip_nulls(jsonb_build_object(
-		'source', source, 'on_error', on_error, 'reject_limit', reject_limit, 'delimiter', delimiter,
-		'quote', quote, 'escape', escape, 'encoding', encoding, 'null', "null", 'header', header,
-		'skip', skip, 'padding', padding, 'newline', newline, 'skip_unchanged', skip_unchanged))));
+		'source', source, @values rejects dialect run@))));
 END
 $$;
 COMMENT ON FUNCTION eikon_api.submit_etl IS

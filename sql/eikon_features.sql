@@ -1,4 +1,5 @@
--- eikon_features: install script. Edit this file; the versioned one is generated from it.
+-- eikon_features: install script. Edit this file; the versioned one is generated from it
+-- and from the list of options in options.txt.
 \echo Use "CREATE EXTENSION eikon_features" to load this file. \quit
 
 --
@@ -270,19 +271,7 @@ SELECT pg_catalog.pg_extension_config_dump('eikon_uploads_upload_id_seq', '');
 
 CREATE FUNCTION eikon_run_etl(
 	source text DEFAULT NULL,
-	on_error text DEFAULT 'stop',
-	reject_limit bigint DEFAULT NULL,
-	delimiter text DEFAULT NULL,
-	quote text DEFAULT NULL,
-	escape text DEFAULT NULL,
-	encoding text DEFAULT NULL,
-	"null" text DEFAULT '',
-	header boolean DEFAULT NULL,
-	skip bigint DEFAULT NULL,
-	padding text DEFAULT NULL,
-	newline text DEFAULT NULL,
-	dry_run boolean DEFAULT false,
-	skip_unchanged boolean DEFAULT false)
+	@arguments rejects dialect dry_run run@)
 RETURNS eikon_runs
 LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT
 AS 'MODULE_PATHNAME', 'eikon_run_etl';
@@ -290,18 +279,7 @@ COMMENT ON FUNCTION eikon_run_etl IS 'reads the CSV files of a directory and bri
 
 CREATE FUNCTION eikon_try_etl(
 	source text DEFAULT NULL,
-	on_error text DEFAULT 'stop',
-	reject_limit bigint DEFAULT NULL,
-	delimiter text DEFAULT NULL,
-	quote text DEFAULT NULL,
-	escape text DEFAULT NULL,
-	encoding text DEFAULT NULL,
-	"null" text DEFAULT '',
-	header boolean DEFAULT NULL,
-	skip bigint DEFAULT NULL,
-	padding text DEFAULT NULL,
-	newline text DEFAULT NULL,
-	skip_unchanged boolean DEFAULT false)
+	@arguments rejects dialect run@)
 RETURNS eikon_runs
 LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT
 AS 'MODULE_PATHNAME', 'eikon_try_etl';
@@ -309,17 +287,7 @@ COMMENT ON FUNCTION eikon_try_etl IS 'the same, but a run that fails is recorded
 
 CREATE FUNCTION eikon_derive_features(
 	source text DEFAULT NULL,
-	on_error text DEFAULT 'stop',
-	reject_limit bigint DEFAULT NULL,
-	delimiter text DEFAULT NULL,
-	quote text DEFAULT NULL,
-	escape text DEFAULT NULL,
-	encoding text DEFAULT NULL,
-	"null" text DEFAULT '',
-	header boolean DEFAULT NULL,
-	skip bigint DEFAULT NULL,
-	padding text DEFAULT NULL,
-	newline text DEFAULT NULL)
+	@arguments rejects dialect@)
 RETURNS SETOF features
 LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT ROWS 100000 COST 1000000
 AS 'MODULE_PATHNAME', 'eikon_derive_features';
@@ -327,15 +295,7 @@ COMMENT ON FUNCTION eikon_derive_features IS 'the rows that eikon_run_etl would 
 
 CREATE FUNCTION eikon_read_csv(
 	path text,
-	delimiter text DEFAULT NULL,
-	quote text DEFAULT NULL,
-	escape text DEFAULT NULL,
-	encoding text DEFAULT NULL,
-	"null" text DEFAULT NULL,
-	header boolean DEFAULT NULL,
-	skip bigint DEFAULT NULL,
-	padding text DEFAULT NULL,
-	newline text DEFAULT NULL,
+	@optional dialect@,
 	OUT line bigint,
 	OUT fields text[],
 	OUT error_type text)
@@ -365,18 +325,7 @@ COMMENT ON FUNCTION eikon_upload IS 'checks a file and keeps it for a run over t
 
 CREATE FUNCTION eikon_submit_etl(
 	source text DEFAULT NULL,
-	on_error text DEFAULT 'stop',
-	reject_limit bigint DEFAULT NULL,
-	delimiter text DEFAULT NULL,
-	quote text DEFAULT NULL,
-	escape text DEFAULT NULL,
-	encoding text DEFAULT NULL,
-	"null" text DEFAULT '',
-	header boolean DEFAULT NULL,
-	skip bigint DEFAULT NULL,
-	padding text DEFAULT NULL,
-	newline text DEFAULT NULL,
-	skip_unchanged boolean DEFAULT false)
+	@arguments rejects dialect run@)
 RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT
 AS 'MODULE_PATHNAME', 'eikon_submit_etl';
@@ -396,18 +345,7 @@ COMMENT ON FUNCTION eikon_cancel_etl IS 'withdraws a queued run, once this trans
 
 CREATE PROCEDURE eikon_etl(
 	source text DEFAULT NULL,
-	on_error text DEFAULT 'stop',
-	reject_limit bigint DEFAULT NULL,
-	delimiter text DEFAULT NULL,
-	quote text DEFAULT NULL,
-	escape text DEFAULT NULL,
-	encoding text DEFAULT NULL,
-	"null" text DEFAULT '',
-	header boolean DEFAULT NULL,
-	skip bigint DEFAULT NULL,
-	padding text DEFAULT NULL,
-	newline text DEFAULT NULL,
-	skip_unchanged boolean DEFAULT false,
+	@arguments rejects dialect run@,
 	timeout interval DEFAULT NULL)
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'eikon_etl';
