@@ -402,7 +402,7 @@ CREATE TRIGGER eikon_runs_guard BEFORE INSERT OR UPDATE ON eikon_runs
 ALTER TABLE eikon_runs ENABLE ALWAYS TRIGGER eikon_runs_guard;
 COMMENT ON TRIGGER eikon_runs_guard ON eikon_runs IS 'runs are queued by eikon_submit_etl() and nobody else';
 
--- Its body is a string: a parsed one would keep users from adding columns to features.
+-- Its body is a string: a parsed one would depend on the columns of features.
 CREATE FUNCTION days_since_signup(features)
 RETURNS integer
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -465,7 +465,8 @@ COMMENT ON COLUMN eikon_progress.estimated_left IS 'time that the run will still
 -- The shapes that earlier systems published
 
 -- As features, they show a reader the rows that the policies on eikon_user_features let this
--- reader see.
+-- reader see. They are views of the tables, not of that view, so that their readers need rights
+-- on no other columns than they show.
 
 CREATE VIEW etl_results WITH (security_invoker = true) AS
 SELECT
@@ -496,11 +497,13 @@ CREATE VIEW derived_exp_data WITH (security_invoker = true) AS
 SELECT
 	f.user_id,
 	f.total_experiments AS total_exp_per_user,
-	pg_catalog.round(f.avg_experiments::pg_catalog.numeric, 2)::pg_catalog.float8 AS avg_experiment_count,
+	pg_catalog.round((SELECT t.experiments::pg_catalog.float8
+			OPERATOR(pg_catalog./) CASE WHEN t.users OPERATOR(pg_catalog.>) 0 THEN t.users ELSE 1 END::pg_catalog.float8
+		FROM ONLY eikon_totals t)::pg_catalog.numeric, 2)::pg_catalog.float8 AS avg_experiment_count,
 	pg_catalog.round(f.avg_experiment_run_time::pg_catalog.numeric, 2)::pg_catalog.float8 AS avg_exp_time_per_user,
 	f.most_common_compound_id AS most_consumed_compound,
 	f.most_common_compound_name AS most_consumed_compound_name
-FROM features f;
+FROM eikon_user_features f;
 COMMENT ON VIEW derived_exp_data IS 'features in the shape of the table derived_exp_data, averages rounded to two places';
 COMMENT ON COLUMN derived_exp_data.user_id IS 'the user''s id';
 COMMENT ON COLUMN derived_exp_data.total_exp_per_user IS 'number of experiments that the user ran';

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "derive.h"
 #include "derive_preview.h"
@@ -14,6 +15,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "progress.h"
+#include "query.h"
 #include "run.h"
 #include "run_ledger.h"
 #include "run_queue.h"
@@ -37,6 +39,7 @@ PG_FUNCTION_INFO_V1(eikon_purge_runs);
 PG_FUNCTION_INFO_V1(eikon_health);
 PG_FUNCTION_INFO_V1(eikon_running);
 PG_FUNCTION_INFO_V1(eikon_runs_guard);
+PG_FUNCTION_INFO_V1(eikon_outside_extension);
 
 /* Reads the arguments from the second to the nth: options, called by their names. */
 static void
@@ -409,4 +412,45 @@ eikon_runs_guard(PG_FUNCTION_ARGS)
 				 errmsg("eikon_runs_guard can only be called as a trigger")));
 	EfLedgerGuard();
 	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple);
+}
+
+/*
+ * For extension scripts: runs a statement, as a role if one is given, whose effect does not become
+ * part of the extension. In a script, a GRANT takes all rights on the object for the extension's
+ * own, so that pg_dump leaves out those of users, and CREATE OR REPLACE accepts no view of theirs.
+ */
+Datum
+eikon_outside_extension(PG_FUNCTION_ARGS)
+{
+	char *statement = unpack_text(fcinfo, 0);
+	Oid user;
+	int context;
+
+	refuse_null(fcinfo, 0, "statement");
+	if (!creating_extension)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("eikon_outside_extension() can only be called from an extension script")));
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be superuser to call eikon_outside_extension()")));
+
+	GetUserIdAndSecContext(&user, &context);
+	EfQueryBegin();
+	creating_extension = false;
+	PG_TRY();
+	{
+		if (!PG_ARGISNULL(1))
+			SetUserIdAndSecContext(PG_GETARG_OID(1), context | SECURITY_LOCAL_USERID_CHANGE);
+		(void) EfQueryRun(statement, 0, NULL, NULL, NULL);
+	}
+	PG_FINALLY();
+	{
+		creating_extension = true;
+		SetUserIdAndSecContext(user, context);
+	}
+	PG_END_TRY();
+	EfQueryEnd();
+	PG_RETURN_VOID();
 }
