@@ -72,12 +72,12 @@ GRANT eikon_anonymous, eikon_reader, eikon_operator TO authenticator;
 --
 
 -- A view of more than one relation is not updatable, and so described as what it is: for
--- reading.
-CREATE VIEW eikon_api.features AS SELECT t.* FROM features AS t, (SELECT) AS read_only;
-CREATE VIEW eikon_api.compounds AS SELECT t.* FROM eikon_compounds AS t, (SELECT) AS read_only;
-CREATE VIEW eikon_api.etl_results AS SELECT t.* FROM etl_results AS t, (SELECT) AS read_only;
-CREATE VIEW eikon_api.derived_exp_data AS SELECT t.* FROM derived_exp_data AS t, (SELECT) AS read_only;
-CREATE VIEW eikon_api.feature_derivation AS SELECT t.* FROM feature_derivation AS t, (SELECT) AS read_only;
+-- reading. With the rights of the reader, so that policies on eikon_user_features hold.
+CREATE VIEW eikon_api.features WITH (security_invoker = true) AS SELECT t.* FROM features AS t, (SELECT) AS read_only;
+CREATE VIEW eikon_api.compounds WITH (security_invoker = true) AS SELECT t.* FROM eikon_compounds AS t, (SELECT) AS read_only;
+CREATE VIEW eikon_api.etl_results WITH (security_invoker = true) AS SELECT t.* FROM etl_results AS t, (SELECT) AS read_only;
+CREATE VIEW eikon_api.derived_exp_data WITH (security_invoker = true) AS SELECT t.* FROM derived_exp_data AS t, (SELECT) AS read_only;
+CREATE VIEW eikon_api.feature_derivation WITH (security_invoker = true) AS SELECT t.* FROM feature_derivation AS t, (SELECT) AS read_only;
 CREATE VIEW eikon_api.rejects AS SELECT t.* FROM eikon_rejects AS t, (SELECT) AS read_only;
 CREATE VIEW eikon_api.runs AS
 SELECT
@@ -98,7 +98,7 @@ SELECT kind, file_name, bytes, records, rejected, uploaded_at
 FROM eikon_uploads;
 
 -- The time of day that pandas wrote for a date: milliseconds since 1970.
-CREATE VIEW eikon_api.etl_results_epoch AS
+CREATE VIEW eikon_api.etl_results_epoch WITH (security_invoker = true) AS
 SELECT
 	user_id, name, email,
 	(pg_catalog.date_part('epoch', signup_date) * 1000)::pg_catalog.int8 AS signup_date,
@@ -738,13 +738,14 @@ LANGUAGE sql STABLE
 RETURN NOT EXISTS (SELECT FROM features);
 COMMENT ON FUNCTION eikon_web.is_empty IS 'whether features has no row';
 
--- The name of features as it was at installation: a table that was renamed is not it.
+-- By name: eikon_features may be of an older version, where features is the table.
 CREATE FUNCTION eikon_web.has_table()
 RETURNS boolean
 LANGUAGE sql STABLE
-RETURN EXISTS (SELECT FROM pg_catalog.pg_class
-	WHERE oid = 'features'::pg_catalog.regclass AND relname = 'features');
-COMMENT ON FUNCTION eikon_web.has_table IS 'whether the table features is there under its name';
+RETURN EXISTS (SELECT FROM pg_catalog.pg_class AS c
+	JOIN pg_catalog.pg_extension AS e ON e.extname = 'eikon_features' AND e.extnamespace = c.relnamespace
+	WHERE c.relname IN ('eikon_user_features', 'features') AND c.relkind IN ('r', 'p'));
+COMMENT ON FUNCTION eikon_web.has_table IS 'whether the table eikon_user_features is there';
 
 CREATE FUNCTION eikon_api.trigger_etl()
 RETURNS json
@@ -902,35 +903,42 @@ For example `{"message": "Feature Derivation inserted"}`, or 500 while `features
 --
 
 -- Those on objects of eikon_features. What a script grants on objects of another extension
--- is taken for part of that, with all that was granted on them before: pg_dump would leave
--- it out. So pg_init_privs, which says so, is put back to what it was.
+-- is taken for part of that, with all that was granted on them before, and pg_dump leaves it
+-- out. So they are granted as if by a user: see eikon_outside_extension() in src/sql_api.c.
+CREATE FUNCTION eikon_web.outside_extension(statement text, role oid DEFAULT NULL)
+RETURNS void
+LANGUAGE c VOLATILE CALLED ON NULL INPUT
+AS '$libdir/eikon_features', 'eikon_outside_extension';
 DO $$
 DECLARE
-	before pg_catalog.pg_init_privs[] := ARRAY(SELECT p FROM pg_catalog.pg_init_privs AS p);
-	roles_before pg_catalog.pg_shdepend[] := ARRAY(SELECT d FROM pg_catalog.pg_shdepend AS d WHERE deptype = 'i');
+	schema text := (SELECT extnamespace::pg_catalog.regnamespace FROM pg_catalog.pg_extension WHERE extname = 'eikon_features');
+	web text := 'eikon_anonymous, eikon_reader, eikon_operator';
+	rights text;
+	roles text;
+	names text[];
+	name text;
 BEGIN
-	-- C functions name the tables, so their schema must be open to them.
-	EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %s TO eikon_etl',
-		(SELECT extnamespace::pg_catalog.regnamespace FROM pg_catalog.pg_extension WHERE extname = 'eikon_features'));
-	GRANT SELECT, INSERT, UPDATE, DELETE ON features, eikon_compounds, eikon_uploads TO eikon_etl;
-	GRANT SELECT ON eikon_runs, eikon_rejects, etl_results TO eikon_etl;
-	GRANT EXECUTE ON FUNCTION eikon_run_etl, eikon_try_etl, eikon_submit_etl, eikon_cancel_etl, eikon_upload,
-		eikon_health, eikon_running TO eikon_etl;
-	GRANT EXECUTE ON FUNCTION eikon_running TO eikon_anonymous, eikon_reader, eikon_operator;
-
-	DELETE FROM pg_catalog.pg_init_privs AS p
-	WHERE NOT EXISTS (SELECT FROM pg_catalog.unnest(before) AS b WHERE (b.objoid, b.classoid, b.objsubid) = (p.objoid, p.classoid, p.objsubid));
-	UPDATE pg_catalog.pg_init_privs AS p
-	SET initprivs = b.initprivs
-	FROM pg_catalog.unnest(before) AS b
-	WHERE (b.objoid, b.classoid, b.objsubid) = (p.objoid, p.classoid, p.objsubid)
-		AND b.initprivs::text <> p.initprivs::text;
-
-	-- so does PostgreSQL 17, of the roles that are named there
-	DELETE FROM pg_catalog.pg_shdepend AS d
-	WHERE deptype = 'i' AND d <> ALL (roles_before);
+	-- C functions name the tables, and views read them as the caller.
+	PERFORM eikon_web.outside_extension(pg_catalog.format('GRANT USAGE ON SCHEMA %s TO eikon_etl, %s', schema, web));
+	FOR rights, roles, names IN VALUES
+		('SELECT, INSERT, UPDATE, DELETE', 'eikon_etl', '{features,eikon_user_features,eikon_totals,eikon_compounds,eikon_uploads}'::text[]),
+		('SELECT', 'eikon_etl', '{eikon_runs,eikon_rejects,etl_results}'),
+		('SELECT', web, '{features,eikon_user_features,eikon_totals,eikon_compounds,etl_results,derived_exp_data,feature_derivation}')
+	LOOP
+		FOREACH name IN ARRAY names LOOP
+			-- of an older version of eikon_features, where it does not have all of them
+			IF pg_catalog.to_regclass(schema || '.' || name) IS NOT NULL THEN
+				PERFORM eikon_web.outside_extension(pg_catalog.format('GRANT %s ON %s.%I TO %s', rights, schema, name, roles));
+			END IF;
+		END LOOP;
+	END LOOP;
+	FOREACH name IN ARRAY '{eikon_run_etl,eikon_try_etl,eikon_submit_etl,eikon_cancel_etl,eikon_upload,eikon_health,eikon_running}'::text[] LOOP
+		PERFORM eikon_web.outside_extension(pg_catalog.format('GRANT EXECUTE ON FUNCTION %s.%I TO eikon_etl', schema, name));
+	END LOOP;
+	PERFORM eikon_web.outside_extension(pg_catalog.format('GRANT EXECUTE ON FUNCTION %s.eikon_running TO %s', schema, web));
 END
 $$;
+DROP FUNCTION eikon_web.outside_extension;
 
 DO $$
 DECLARE
