@@ -156,7 +156,7 @@ read_experiments(EfDerivation *d)
 }
 
 static int
-count_workers(const EfFiles *files)
+choose_nworkers(const EfFiles *files)
 {
 	int64 bytes = 0;
 
@@ -197,7 +197,7 @@ EfDeriveFeatures(EfDerivation *d, bool view)
 		[EF_EXPERIMENTS] = read_experiments,
 	};
 
-	d->team = EfTeamBegin(CurrentMemoryContext, count_workers(&d->files));
+	d->team = EfTeamBegin(CurrentMemoryContext, choose_nworkers(&d->files));
 	d->shared = EfTuplesSharedOf(d->team);
 	d->shared->view = view;
 	EfKindReaderBegin(&d->reader, d->team, &d->files, d->report, d->on_reject, d->reject_arg);

@@ -21,7 +21,7 @@ typedef struct Checking
 } Checking;
 
 static void
-reject_record(Checking *c, const EfRecord *record, const EfRowFault *fault)
+report_reject(Checking *c, const EfRecord *record, const EfRowFault *fault)
 {
 	EfReject reject = {
 		.kind = c->kind,
@@ -60,7 +60,7 @@ check_records(Checking *c, EfRecordReader *reader, EfPlace *place)
 		place->line = record.line;
 		c->counts->read++;
 		if (!EfRowParse(&c->file.map, &record, c->null, &row, &fault))
-			reject_record(c, &record, &fault);
+			report_reject(c, &record, &fault);
 		MemoryContextReset(values);
 	}
 	place->line = 0;

@@ -1,6 +1,6 @@
 /*
  * derive_ids.c
- *		Whether an id occurs twice, and what place each has among all.
+ *		Whether an id occurs twice, and what rank each has among all.
  */
 #include "postgres.h"
 
@@ -189,7 +189,7 @@ EfIdsRepeated(EfStreamReader *logs, const EfIdRun *runs, int n, size_t memory, u
 	return search.found;
 }
 
-/* --- places --- */
+/* --- ranks --- */
 
 typedef struct Target
 {

@@ -1,7 +1,7 @@
 /*
  * derive_ids.h
  *		Ids in the order in which they were read: whether one occurs twice, and
- *		what place each has among all of them.
+ *		what rank each has among all of them.
  *
  * A log keeps the ids of one run of records as differences, so ids that ascend
  * take a byte or two each. That they are unique is nearly always seen from their
@@ -70,7 +70,7 @@ extern bool EfIdsAscend(const EfIdRun *runs, int n);
 extern int64 EfIdsRepeated(EfStreamReader *logs, const EfIdRun *runs, int n, size_t memory,
 						   uint64 *repeated);
 
-/* In shared memory: the place of each id among all, which are unique. */
+/* In shared memory: the rank of each id among all, which are unique. */
 typedef struct EfRanksShared
 {
 	uint64 count;
@@ -101,10 +101,10 @@ extern void EfRanksBuild(EfPool *pool, EfRanksShared *shared, EfStreamReader *lo
 						 const EfIdRun *runs, int n);
 extern void EfRanksAttach(EfPool *pool, const EfRanksShared *shared, EfRanks *ranks);
 
-/* The place of one that is neither dense nor in a bitmap. */
+/* The rank of one that is neither dense nor in a bitmap. */
 extern bool EfRanksSearch(const EfRanks *ranks, int64 id, uint32 *rank);
 
-/* The place of id, from 0; false when it is none of them. */
+/* The rank of id, from 0; false when it is none of them. */
 static inline bool
 EfRanksFind(const EfRanks *ranks, int64 id, uint32 *rank)
 {

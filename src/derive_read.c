@@ -70,7 +70,7 @@ show_progress(EfReadProgress *progress)
 }
 
 static void
-add(pg_atomic_uint64 *sum, int64 now, int64 *before)
+add_difference(pg_atomic_uint64 *sum, int64 now, int64 *before)
 {
 	pg_atomic_fetch_add_u64(sum, now - *before);
 	*before = now;
@@ -81,9 +81,9 @@ add_progress(UnitReader *r)
 {
 	EfReadProgress *progress = &r->shared->progress;
 
-	add(&progress->bytes, EfFileBytesRead(r->file), &r->bytes_shown);
-	add(&progress->records, r->unit->read, &r->read_shown);
-	add(&progress->rejects, r->unit->rejected, &r->rejected_shown);
+	add_difference(&progress->bytes, EfFileBytesRead(r->file), &r->bytes_shown);
+	add_difference(&progress->records, r->unit->read, &r->read_shown);
+	add_difference(&progress->rejects, r->unit->rejected, &r->rejected_shown);
 	if (r->team->member == 0)
 		show_progress(progress);
 }
@@ -157,7 +157,7 @@ open_unit(UnitReader *r)
 
 /* Notes a reject; false when the rest of the unit is of no use. */
 static bool
-reject_record(UnitReader *r, const EfRecord *record, const EfRowFault *fault)
+pack_reject(UnitReader *r, const EfRecord *record, const EfRowFault *fault)
 {
 	EfUnit *unit = r->unit;
 
@@ -181,7 +181,7 @@ log_id(UnitReader *r, int64 id)
 }
 
 static EfReason
-add_user(UnitReader *r, const EfUser *user)
+pack_user(UnitReader *r, const EfUser *user)
 {
 	char *to;
 
@@ -195,7 +195,7 @@ add_user(UnitReader *r, const EfUser *user)
 }
 
 static EfReason
-add_compound(UnitReader *r, const EfCompound *compound)
+pack_compound(UnitReader *r, const EfCompound *compound)
 {
 	char *to;
 
@@ -207,7 +207,7 @@ add_compound(UnitReader *r, const EfCompound *compound)
 }
 
 static inline EfReason
-add_experiment(UnitReader *r, const EfExperiment *experiment)
+pack_experiment(UnitReader *r, const EfExperiment *experiment)
 {
 	uint32 rank;
 	uint32 partition;
@@ -225,16 +225,16 @@ add_experiment(UnitReader *r, const EfExperiment *experiment)
 }
 
 static inline EfReason
-add_row(UnitReader *r)
+pack_row(UnitReader *r)
 {
 	switch (r->shared->kind)
 	{
 		case EF_USERS:
-			return add_user(r, &r->row.user);
+			return pack_user(r, &r->row.user);
 		case EF_COMPOUNDS:
-			return add_compound(r, &r->row.compound);
+			return pack_compound(r, &r->row.compound);
 		case EF_EXPERIMENTS:
-			return add_experiment(r, &r->row.experiment);
+			return pack_experiment(r, &r->row.experiment);
 	}
 	pg_unreachable();
 }
@@ -249,12 +249,12 @@ take_record(UnitReader *r, const EfRecord *record)
 
 	r->unit->read++;
 	if (!EfRowParse(map, record, r->null, &r->row, &fault))
-		return reject_record(r, record, &fault);
-	reason = add_row(r);
+		return pack_reject(r, record, &fault);
+	reason = pack_row(r);
 	if (likely(reason == EF_TAKEN))
 		return true;
 	EfRowRefused(map, record, &r->row, reason, &fault);
-	return reject_record(r, record, &fault);
+	return pack_reject(r, record, &fault);
 }
 
 /* Lets units after this one be left unread. */

@@ -72,7 +72,7 @@ EfPoolLimit(void)
 
 /* A cancel would leave files behind, since it interrupts the going through directories. */
 static void
-delete_files(void *files)
+delete_temporary_files(void *files)
 {
 	HOLD_INTERRUPTS();
 	FileSetDeleteAll((FileSet *) files);
@@ -115,7 +115,7 @@ EfPoolBegin(EfPool *pool, EfPoolShared *shared, uint64 limit, MemoryContext cont
 	files = MemoryContextAlloc(context, sizeof(FileSet));
 	*files = shared->files;
 	callback = MemoryContextAlloc(context, sizeof(MemoryContextCallback));
-	callback->func = delete_files;
+	callback->func = delete_temporary_files;
 	callback->arg = files;
 	MemoryContextRegisterResetCallback(context, callback);
 }

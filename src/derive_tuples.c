@@ -74,7 +74,7 @@ take_compounds(EfTupleMaker *maker, const char *data, size_t len)
 }
 
 static void
-read_compounds(EfTupleMaker *maker)
+load_compounds(EfTupleMaker *maker)
 {
 	EfStreamReader *reader = EfStreamReadBegin(&maker->team->pool, &maker->shared->compounds);
 	MemoryContext old = MemoryContextSwitchTo(maker->compounds);
@@ -245,7 +245,7 @@ begin_maker(EfTeam *team)
 	maker->experiments = EfStreamReadBegin(&team->pool, &shared->experiments);
 	maker->tuples = EfStreamWriteBegin(&team->pool, &shared->tuples, team->member);
 	initStringInfo(&maker->tuple);
-	read_compounds(maker);
+	load_compounds(maker);
 	return maker;
 }
 

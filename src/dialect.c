@@ -430,17 +430,17 @@ EfDialectDetect(const char *sample, size_t len, bool whole, const EfDialectOptio
 												  ALLOCSET_DEFAULT_SIZES);
 	Question question = {{sample, len, 0}, whole, options, required, nrequired, max_record, 1, 0};
 	Trial best;
-	char said = '\0';
+	char sep_delimiter = '\0';
 
 	MemoryContextSwitchTo(context);
 	memset(&best, 0, sizeof(best));
-	skip_lines(&question, &said);
+	skip_lines(&question, &sep_delimiter);
 
 	if (options->delimiter_given)
 		try_quotings(&question, options->delimiter, &best);
-	else if (said != '\0' && !(options->quote_given && said == options->quote) &&
-			 !(options->escape_given && said == options->escape))
-		try_quotings(&question, said, &best);
+	else if (sep_delimiter != '\0' && !(options->quote_given && sep_delimiter == options->quote) &&
+			 !(options->escape_given && sep_delimiter == options->escape))
+		try_quotings(&question, sep_delimiter, &best);
 	else
 		for (size_t i = 0; i < lengthof(delimiters); i++)
 			try_quotings(&question, delimiters[i], &best);

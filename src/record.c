@@ -492,7 +492,7 @@ mark_escapes(EfRecordReader *reader, const char *line, size_t *len)
 }
 
 static void
-out_of_memory(void)
+throw_out_of_memory(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -517,11 +517,11 @@ feed(EfRecordReader *reader, const char *line, size_t len)
 	calling = reader;
 	parsed = csv_parse(&reader->parser, line, len, field_end, record_end, reader);
 	if (reader->out_of_memory)
-		out_of_memory();
+		throw_out_of_memory();
 	if (parsed == len)
 		return true;
 	if (csv_error(&reader->parser) != CSV_EPARSE)
-		out_of_memory();
+		throw_out_of_memory();
 	return false;
 }
 
@@ -534,13 +534,13 @@ feed_end(EfRecordReader *reader)
 	calling = reader;
 	ok = csv_fini(&reader->parser, field_end, record_end, reader) == 0;
 	if (reader->out_of_memory)
-		out_of_memory();
+		throw_out_of_memory();
 	return ok;
 }
 
 /* Makes the fields of the record just read available. False: all are empty. */
 static bool
-pack_fields(EfRecordReader *reader, EfRecord *record)
+list_fields(EfRecordReader *reader, EfRecord *record)
 {
 	bool any = false;
 
@@ -757,7 +757,7 @@ EfRecordNext(EfRecordReader *reader, EfRecord *record)
 		}
 		record->defect = parse_record(reader, len, newline, &reader->consumed,
 									  &reader->consumed_lines);
-		worth = pack_fields(reader, record) || record->defect != EF_TAKEN;
+		worth = list_fields(reader, record) || record->defect != EF_TAKEN;
 		if (!worth)
 			continue;
 

@@ -2,7 +2,7 @@
  * record_regular.c
  *		Reads records that are plainly regular.
  *
- * scan.c gives the places of delimiters, quotes and newlines; from one to the
+ * scan.c gives the positions of delimiters, quotes and newlines; from one to the
  * next it takes a few comparisons, whatever the length of the values between.
  */
 #include "postgres.h"
@@ -35,7 +35,7 @@ EfRegularBegin(EfRegular *regular, const EfDialect *dialect, MemoryContext conte
 	}
 	regular->space['\r'] = lf;
 
-	regular->places = MemoryContextAlloc(context, sizeof(uint32) * EF_REGULAR_WINDOW);
+	regular->positions = MemoryContextAlloc(context, sizeof(uint32) * EF_REGULAR_WINDOW);
 }
 
 void
@@ -50,12 +50,12 @@ scan_window(EfRegular *regular, const char *begin, const char *end)
 	regular->window = begin;
 	regular->window_end = Min(end, begin + EF_REGULAR_WINDOW);
 	regular->next = 0;
-	regular->nplaces = EfScan(regular->wanted, begin, (size_t) (regular->window_end - begin),
-							  regular->places);
+	regular->npositions = EfScan(regular->wanted, begin, (size_t) (regular->window_end - begin),
+								 regular->positions);
 }
 
 static inline bool
-is_space(const EfRegular *regular, char c)
+is_padding(const EfRegular *regular, char c)
 {
 	return regular->space[(unsigned char) c];
 }
@@ -64,20 +64,20 @@ static inline bool
 all_space(const EfRegular *regular, const char *from, const char *to)
 {
 	for (; from < to; from++)
-		if (!is_space(regular, *from))
+		if (!is_padding(regular, *from))
 			return false;
 	return true;
 }
 
 /*
- * Reads as far as the places known reach: EF_UNFINISHED when they end first.
+ * Reads as far as the positions known reach: EF_UNFINISHED when they end first.
  * Nothing of the reader changes unless it returns EF_REGULAR.
  */
 static EfRegularity
-read_places(EfRegular *regular, const char *begin, const char *end)
+read_positions(EfRegular *regular, const char *begin, const char *end)
 {
-	const uint32 *place = regular->places + regular->next;
-	const uint32 *last = regular->places + regular->nplaces;
+	const uint32 *position = regular->positions + regular->next;
+	const uint32 *last = regular->positions + regular->npositions;
 	const char *window = regular->window;
 	const char delimiter = regular->delimiter;
 	const char quote = regular->quote;
@@ -90,9 +90,9 @@ read_places(EfRegular *regular, const char *begin, const char *end)
 	{
 		EfText field;
 
-		if (place == last)
+		if (position == last)
 			return EF_UNFINISHED;
-		at = window + *place++;
+		at = window + *position++;
 		if (*at == quote)
 		{
 			const char *open = at;
@@ -102,15 +102,15 @@ read_places(EfRegular *regular, const char *begin, const char *end)
 				return EF_IRREGULAR;
 			do
 			{
-				if (place == last)
+				if (position == last)
 					return EF_UNFINISHED;
-				close = window + *place++;
+				close = window + *position++;
 			} while (*close == delimiter);
 			if (*close != quote)
 				return EF_IRREGULAR;
-			if (place == last)
+			if (position == last)
 				return EF_UNFINISHED;
-			at = window + *place++;
+			at = window + *position++;
 			if (*at == quote || !all_space(regular, close + 1, at))
 				return EF_IRREGULAR;
 			field.data = open + 1;
@@ -120,9 +120,9 @@ read_places(EfRegular *regular, const char *begin, const char *end)
 		{
 			const char *to = at;
 
-			while (from < to && is_space(regular, *from))
+			while (from < to && is_padding(regular, *from))
 				from++;
-			while (from < to && is_space(regular, to[-1]))
+			while (from < to && is_padding(regular, to[-1]))
 				to--;
 			field.data = from;
 			field.len = (uint32) (to - from);
@@ -147,13 +147,13 @@ read_places(EfRegular *regular, const char *begin, const char *end)
 		if (at[1] == '\n')
 		{
 			regular->after++;
-			if (place < last)
-				place++;
+			if (position < last)
+				position++;
 		}
 	}
 	regular->nfields = n;
 	regular->empty = any == 0;
-	regular->next = (size_t) (place - regular->places);
+	regular->next = (size_t) (position - regular->positions);
 	return EF_REGULAR;
 }
 
@@ -165,15 +165,15 @@ EfRegularNext(EfRegular *regular, const char *begin, const char *end)
 	/* libcsv may have read on from there */
 	if (begin < regular->window || begin >= regular->window_end)
 		scan_window(regular, begin, end);
-	while (regular->next < regular->nplaces &&
-		   regular->window + regular->places[regular->next] < begin)
+	while (regular->next < regular->npositions &&
+		   regular->window + regular->positions[regular->next] < begin)
 		regular->next++;
 
-	found = read_places(regular, begin, end);
+	found = read_positions(regular, begin, end);
 	if (found == EF_UNFINISHED && begin > regular->window)
 	{
 		scan_window(regular, begin, end);
-		found = read_places(regular, begin, end);
+		found = read_positions(regular, begin, end);
 	}
 	if (found == EF_UNFINISHED && regular->window_end < end)
 		return EF_IRREGULAR;

@@ -35,11 +35,11 @@ typedef struct EfRegular
 	char wanted[EF_SCAN_BYTES];
 	bool space[256]; /* what libcsv takes for padding */
 
-	/* the bytes last searched, and the places found that lie ahead */
+	/* the bytes last searched, and the positions found that lie ahead */
 	const char *window;
 	const char *window_end;
-	uint32 *places;
-	size_t nplaces;
+	uint32 *positions;
+	size_t npositions;
 	size_t next;
 
 	/* the record */

@@ -145,8 +145,8 @@ EfRowMapColumns(EfRowMap *map, EfKind kind, char **names, int n, int64 line, Lis
 
 /* Fills a fault; returns false for the caller to return. */
 static bool
-refuse(EfRowFault *fault, EfReason reason, int sqlstate, const char *column,
-	   EfText value, const char *message)
+set_fault(EfRowFault *fault, EfReason reason, int sqlstate, const char *column,
+		  EfText value, const char *message)
 {
 	fault->reason = reason;
 	fault->sqlstate = sqlstate;
@@ -163,23 +163,23 @@ show(EfText value)
 }
 
 static bool
-refuse_syntax(EfRowFault *fault, const Column *column, EfText value, const char *type)
+set_syntax_fault(EfRowFault *fault, const Column *column, EfText value, const char *type)
 {
-	return refuse(fault, EF_CAST,
-				  column->type == TYPE_DATE ? ERRCODE_INVALID_DATETIME_FORMAT :
-											  ERRCODE_INVALID_TEXT_REPRESENTATION,
-				  column->name, value,
-				  psprintf("invalid input syntax for type %s: \"%s\"", type, show(value)));
+	return set_fault(fault, EF_CAST,
+					 column->type == TYPE_DATE ? ERRCODE_INVALID_DATETIME_FORMAT :
+												 ERRCODE_INVALID_TEXT_REPRESENTATION,
+					 column->name, value,
+					 psprintf("invalid input syntax for type %s: \"%s\"", type, show(value)));
 }
 
 static bool
-refuse_range(EfRowFault *fault, const Column *column, EfText value, const char *type)
+set_range_fault(EfRowFault *fault, const Column *column, EfText value, const char *type)
 {
-	return refuse(fault, EF_CAST,
-				  column->type == TYPE_DATE ? ERRCODE_DATETIME_FIELD_OVERFLOW :
-											  ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
-				  column->name, value,
-				  psprintf("value \"%s\" is out of range for %s", show(value), type));
+	return set_fault(fault, EF_CAST,
+					 column->type == TYPE_DATE ? ERRCODE_DATETIME_FIELD_OVERFLOW :
+												 ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+					 column->name, value,
+					 psprintf("value \"%s\" is out of range for %s", show(value), type));
 }
 
 static bool
@@ -188,13 +188,13 @@ parse_id(const Column *column, EfText value, bool is_null, int64 *id, EfRowFault
 	EfCast cast;
 
 	if (is_null)
-		return refuse(fault, EF_CAST, ERRCODE_NOT_NULL_VIOLATION, column->name, value,
-					  psprintf("column \"%s\" must not be empty", column->name));
+		return set_fault(fault, EF_CAST, ERRCODE_NOT_NULL_VIOLATION, column->name, value,
+						 psprintf("column \"%s\" must not be empty", column->name));
 	cast = EfCastBigint(value.data, value.len, id);
 	if (cast == EF_CAST_SYNTAX)
-		return refuse_syntax(fault, column, value, "bigint");
+		return set_syntax_fault(fault, column, value, "bigint");
 	if (cast == EF_CAST_RANGE)
-		return refuse_range(fault, column, value, "type bigint");
+		return set_range_fault(fault, column, value, "type bigint");
 	return true;
 }
 
@@ -207,8 +207,8 @@ parse_text(const Column *column, EfText value, bool is_null, EfText *text, EfRow
 		return true;
 	*text = value;
 	if (!EfToServer(text))
-		return refuse(fault, EF_INVALID_ENCODING, 0, column->name, value,
-					  EfReasonMessage(EF_INVALID_ENCODING));
+		return set_fault(fault, EF_INVALID_ENCODING, 0, column->name, value,
+						 EfReasonMessage(EF_INVALID_ENCODING));
 	return true;
 }
 
@@ -222,9 +222,9 @@ parse_date(const Column *column, EfText value, bool is_null, int32 *date, bool *
 	switch (EfCastDate(value.data, value.len, date))
 	{
 		case EF_CAST_SYNTAX:
-			return refuse_syntax(fault, column, value, "date (ISO 8601)");
+			return set_syntax_fault(fault, column, value, "date (ISO 8601)");
 		case EF_CAST_RANGE:
-			return refuse_range(fault, column, value, "type date");
+			return set_range_fault(fault, column, value, "type date");
 		case EF_CAST_OK:
 			break;
 	}
@@ -241,14 +241,14 @@ parse_run_time(const Column *column, EfText value, bool is_null, double *run_tim
 	switch (EfCastFloat8(value.data, value.len, run_time))
 	{
 		case EF_CAST_SYNTAX:
-			return refuse_syntax(fault, column, value, "double precision");
+			return set_syntax_fault(fault, column, value, "double precision");
 		case EF_CAST_RANGE:
-			return refuse_range(fault, column, value, "type double precision");
+			return set_range_fault(fault, column, value, "type double precision");
 		case EF_CAST_OK:
 			break;
 	}
 	if (*run_time < 0)
-		return refuse_range(fault, column, value, "a run time, which must not be negative");
+		return set_range_fault(fault, column, value, "a run time, which must not be negative");
 	*run_time += 0.0; /* no -0 */
 	return true;
 }
@@ -285,12 +285,12 @@ parse_list(const Column *column, EfText value, bool is_null, EfRow *row, EfRowFa
 	{
 		case EF_CAST_SYNTAX:
 			bad.len = (uint32) bad_len;
-			return refuse(fault, EF_CAST, 0, column->name, value,
-						  psprintf("invalid compound id in list: \"%s\"", show(bad)));
+			return set_fault(fault, EF_CAST, 0, column->name, value,
+							 psprintf("invalid compound id in list: \"%s\"", show(bad)));
 		case EF_CAST_RANGE:
 			bad.len = (uint32) bad_len;
-			return refuse(fault, EF_CAST, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, column->name, value,
-						  psprintf("value \"%s\" is out of range for type bigint", show(bad)));
+			return set_fault(fault, EF_CAST, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, column->name, value,
+							 psprintf("value \"%s\" is out of range for type bigint", show(bad)));
 		case EF_CAST_OK:
 			break;
 	}
@@ -370,17 +370,17 @@ EfRowParse(const EfRowMap *map, const EfRecord *record, EfText null, EfRow *row,
 	EfText none = {NULL, 0};
 
 	if (record->defect != EF_TAKEN)
-		return refuse(fault, record->defect, 0, NULL, none, EfReasonMessage(record->defect));
+		return set_fault(fault, record->defect, 0, NULL, none, EfReasonMessage(record->defect));
 	while (nfields > map->most && record->fields[nfields - 1].len == 0)
 		nfields--;
 	if (nfields > map->most)
-		return refuse(fault, EF_TOO_MANY_COLUMNS, 0, NULL, none,
-					  psprintf("record has %d %s where the header has %d",
-							   nfields, nfields == 1 ? "field" : "fields", map->most));
+		return set_fault(fault, EF_TOO_MANY_COLUMNS, 0, NULL, none,
+						 psprintf("record has %d %s where the header has %d",
+								  nfields, nfields == 1 ? "field" : "fields", map->most));
 	if (nfields < map->least)
-		return refuse(fault, EF_MISSING_COLUMNS, 0, NULL, none,
-					  psprintf("record has %d %s where the header has %d",
-							   nfields, nfields == 1 ? "field" : "fields", map->least));
+		return set_fault(fault, EF_MISSING_COLUMNS, 0, NULL, none,
+						 psprintf("record has %d %s where the header has %d",
+								  nfields, nfields == 1 ? "field" : "fields", map->least));
 
 	if (map->kind == EF_EXPERIMENTS && null.len == 0 &&
 		parse_plain_experiment(map, record->fields, row))
@@ -400,10 +400,10 @@ EfRowRefused(const EfRowMap *map, const EfRecord *record, const EfRow *row, EfRe
 	EfText value = record->fields[map->at[i]];
 
 	if (reason == EF_UNKNOWN_USER)
-		(void) refuse(fault, reason, 0, column, value,
-					  psprintf("user " INT64_FORMAT " was not loaded from any users file",
-							   row->experiment.user_id));
+		(void) set_fault(fault, reason, 0, column, value,
+						 psprintf("user " INT64_FORMAT " was not loaded from any users file",
+								  row->experiment.user_id));
 	else
-		(void) refuse(fault, reason, 0, column, value,
-					  psprintf("%s \"%s\" occurs a second time", column, show(value)));
+		(void) set_fault(fault, reason, 0, column, value,
+						 psprintf("%s \"%s\" occurs a second time", column, show(value)));
 }

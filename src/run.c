@@ -249,7 +249,7 @@ refuse_second(void)
 
 /* A worker that looks for what is next, or a run that has just begun, has no id for a moment. */
 static void
-claim_table(Oid schema)
+require_table_lock(Oid schema)
 {
 	for (int i = 0; !EfStoreTryLock(schema); i++)
 	{
@@ -277,7 +277,7 @@ fill_direct(EfLedger *ledger, const Run *run)
 
 /* Runs and records that; returns the row in the run's context. */
 static Datum
-do_run(Run *run, const char *source)
+run_and_return(Run *run, const char *source)
 {
 	EfLedger ledger = {0};
 	Datum row;
@@ -321,7 +321,7 @@ damages_rejects(const ErrorData *error)
 static Datum
 record_failure(Run *run, const ErrorData *error)
 {
-	EfQueuedRun told = {.run_id = run->run_id, .source = unconstify(char *, run->source), .started = run->started};
+	EfQueuedRun logged = {.run_id = run->run_id, .source = unconstify(char *, run->source), .started = run->started};
 	EfLedger ledger = {0};
 
 	EfLedgerSetText(&ledger, "status", "failed");
@@ -340,7 +340,7 @@ record_failure(Run *run, const ErrorData *error)
 		write_rejects(run->rejects, run->schema, run->run_id);
 		EfRejectsEnd(run->rejects);
 	}
-	log_failure(LOG_SERVER_ONLY, &told, "failed", error);
+	log_failure(LOG_SERVER_ONLY, &logged, "failed", error);
 	return EfLedgerRow(run->schema, &ledger, run->context);
 }
 
@@ -369,7 +369,7 @@ try_run(Run *run, const char *source, Datum *row)
 	error_context_stack = NULL;
 	PG_TRY();
 	{
-		*row = do_run(run, source);
+		*row = run_and_return(run, source);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -403,7 +403,7 @@ run_directly(Oid schema, const char *source, const EfOptions *options, bool keep
 
 	EfStoreCheck(schema);
 	if (!options->dry_run)
-		claim_table(schema);
+		require_table_lock(schema);
 	EfQueryBegin();
 	if (!options->dry_run)
 	{
@@ -415,7 +415,7 @@ run_directly(Oid schema, const char *source, const EfOptions *options, bool keep
 	if (keep_failure)
 		error = try_run(&run, source, &row);
 	else
-		row = do_run(&run, source);
+		row = run_and_return(&run, source);
 	if (error == NULL)
 		EfRejectsEnd(run.rejects);
 	else

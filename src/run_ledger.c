@@ -335,7 +335,7 @@ EfLedgerNewId(Oid schema)
  * role can listen, so it has nothing that is not public.
  */
 static void
-tell(const Datum *row)
+notify_listeners(const Datum *row)
 {
 	JsonbParseState *state = NULL;
 	Jsonb *payload;
@@ -376,7 +376,7 @@ write_row(Oid schema, const char *sql, int nargs, const Oid *types, const Datum 
 	EfLedgerActEnd(&before);
 	if (!found)
 		return 0;
-	tell(row);
+	notify_listeners(row);
 	return DatumGetInt64(row[0]);
 }
 

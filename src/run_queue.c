@@ -654,7 +654,7 @@ find_obstacle(Oid schema, const EfQueuedRun *queued, int *code)
 }
 
 static void
-refuse(EfLedger *ledger, const EfQueuedRun *queued, int code, const char *obstacle)
+refuse_queued(EfLedger *ledger, const EfQueuedRun *queued, int code, const char *obstacle)
 {
 	EfLedgerSetText(ledger, "status", "failed");
 	EfLedgerSetTime(ledger, "finished_at", queued->started);
@@ -694,7 +694,7 @@ EfQueueClaim(Oid schema, Oid role, EfQueuedRun *queued)
 	if (obstacle == NULL)
 		EfLedgerSetText(&ledger, "status", "running");
 	else
-		refuse(&ledger, queued, code, obstacle);
+		refuse_queued(&ledger, queued, code, obstacle);
 	if (!EfLedgerUpdate(schema, &ledger, queued->run_id, "queued"))
 		EfQueryUnexpected("the update that begins a run");
 	return obstacle == NULL ? EF_CLAIMED : EF_REFUSED;

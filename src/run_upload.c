@@ -52,7 +52,7 @@ EfUploadInit(void)
 }
 
 static char *
-table_name(Oid schema)
+uploads_table(Oid schema)
 {
 	return psprintf("%s.eikon_uploads", quote_identifier(get_namespace_name(schema)));
 }
@@ -163,7 +163,7 @@ collect(void *arg, const EfReject *reject)
 
 /* Keeps the file in place of the one of its kind; returns its number. */
 static int64
-keep(Oid schema, EfKind kind, bytea *content, const char *file_name, const EfUploaded *uploaded)
+save_upload(Oid schema, EfKind kind, bytea *content, const char *file_name, const EfUploaded *uploaded)
 {
 	Oid types[] = {TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, NAMEOID, TIMESTAMPTZOID, BYTEAOID};
 	NameData role;
@@ -181,10 +181,10 @@ keep(Oid schema, EfKind kind, bytea *content, const char *file_name, const EfUpl
 	const char *columns = "file_name, bytes, records, rejected, uploaded_by, uploaded_at, content";
 	const char *given = "$2, $3, $4, $5, $6, $7, $8";
 	char *replace = psprintf("UPDATE %s SET (upload_id, %s) = (DEFAULT, %s) WHERE kind OPERATOR(pg_catalog.=) $1 RETURNING upload_id::pg_catalog.int8",
-							 table_name(schema), columns, given);
+							 uploads_table(schema), columns, given);
 	char *insert = psprintf("INSERT INTO %s (kind, %s) VALUES ($1, %s) ON CONFLICT (kind) DO UPDATE SET"
 							" (upload_id, %s) = (excluded.upload_id, %s) RETURNING upload_id::pg_catalog.int8",
-							table_name(schema), columns, given, columns, given);
+							uploads_table(schema), columns, given, columns, given);
 	Datum upload_id;
 	bool isnull;
 
@@ -221,7 +221,7 @@ EfUpload(Oid schema, const char *kind_name, Datum content, const char *file_name
 	uploaded->rejected = counts.rejected;
 	uploaded->upload_id = 0;
 	if (counts.rejected == 0 || options->ignore)
-		uploaded->upload_id = keep(schema, kind, bytes, file_name, uploaded);
+		uploaded->upload_id = save_upload(schema, kind, bytes, file_name, uploaded);
 }
 
 /* --- as a source --- */
@@ -252,7 +252,7 @@ static void
 find_all(Oid schema, Pending *pending)
 {
 	char *sql = psprintf("SELECT upload_id::pg_catalog.int8, pg_catalog.octet_length(content), file_name::pg_catalog.text FROM %s WHERE kind OPERATOR(pg_catalog.=) $1",
-						 table_name(schema));
+						 uploads_table(schema));
 	Oid type = TEXTOID;
 	StringInfoData there;
 	StringInfoData missing;
@@ -287,7 +287,7 @@ static void
 copy_content(Oid schema, const Pending *pending, File file)
 {
 	char *sql = psprintf("SELECT pg_catalog.substr(content, $2, $3) FROM %s WHERE upload_id OPERATOR(pg_catalog.=) $1",
-						 table_name(schema));
+						 uploads_table(schema));
 	Oid types[] = {INT8OID, INT4OID, INT4OID};
 
 	for (int64 at = 0; at < pending->bytes; at += SLICE)
@@ -370,6 +370,6 @@ EfUploadsRemove(Oid schema, const EfUploads *uploads)
 	for (EfKind kind = 0; kind < EF_KINDS; kind++)
 		args[kind] = Int64GetDatum(uploads->ids[kind]);
 	EfQueryRun(psprintf("DELETE FROM %s WHERE upload_id OPERATOR(pg_catalog.=) ANY (ARRAY[$1, $2, $3])",
-						table_name(schema)),
+						uploads_table(schema)),
 			   EF_KINDS, types, args, NULL);
 }

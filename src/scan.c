@@ -3,7 +3,7 @@
  *		Finds delimiters, quotes and newlines in a block of text.
  *
  * Every way below makes a mask of 64 bits for each 64 bytes, a bit for each
- * byte that was wanted, and the same loop turns masks into places. This is
+ * byte that was wanted, and the same loop turns masks into positions. This is
  * the only file that knows about processors; the portable way does on all.
  */
 #include "postgres.h"
@@ -23,31 +23,31 @@
 /* Bytes to a mask. */
 #define STEP 64
 
-/* Writes the places of the bits of a mask; returns the place to write the next. */
+/* Writes the positions of the bits of a mask; returns the place to write the next. */
 static inline uint32 *
-write_places(uint64 mask, uint32 at, uint32 *places)
+write_positions(uint64 mask, uint32 at, uint32 *positions)
 {
 	while (mask != 0)
 	{
-		*places++ = at + (uint32) pg_rightmost_one_pos64(mask);
+		*positions++ = at + (uint32) pg_rightmost_one_pos64(mask);
 		mask &= mask - 1;
 	}
-	return places;
+	return positions;
 }
 
 /* The last bytes, too few for a mask. */
 static inline uint32 *
 scan_rest(const char wanted[EF_SCAN_BYTES], const char *data, size_t at, size_t len,
-		  uint32 *places)
+		  uint32 *positions)
 {
 	for (; at < len; at++)
 	{
 		char c = data[at];
 
 		if (c == wanted[0] || c == wanted[1] || c == wanted[2] || c == wanted[3])
-			*places++ = (uint32) at;
+			*positions++ = (uint32) at;
 	}
-	return places;
+	return positions;
 }
 
 /* --- portable: eight bytes of a word at a time --- */
@@ -70,9 +70,9 @@ gather(uint64 high_bits)
 }
 
 static size_t
-scan_portable(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, uint32 *places)
+scan_portable(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, uint32 *positions)
 {
-	uint32 *to = places;
+	uint32 *to = positions;
 	uint64 patterns[EF_SCAN_BYTES];
 	size_t at = 0;
 
@@ -95,9 +95,9 @@ scan_portable(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, ui
 				found |= zero_bytes(word ^ patterns[j]);
 			mask |= gather(found) << (i * 8);
 		}
-		to = write_places(mask, (uint32) at, to);
+		to = write_positions(mask, (uint32) at, to);
 	}
-	return (size_t) (scan_rest(wanted, data, at, len, to) - places);
+	return (size_t) (scan_rest(wanted, data, at, len, to) - positions);
 }
 
 /* --- x86-64 with AVX2 --- */
@@ -116,9 +116,9 @@ match_avx2(__m256i bytes, const __m256i *patterns)
 }
 
 __attribute__((target("avx2,bmi"))) static size_t
-scan_avx2(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, uint32 *places)
+scan_avx2(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, uint32 *positions)
 {
-	uint32 *to = places;
+	uint32 *to = positions;
 	__m256i patterns[EF_SCAN_BYTES];
 	size_t at = 0;
 
@@ -131,9 +131,9 @@ scan_avx2(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, uint32
 		uint64 mask = match_avx2(low, patterns) |
 					  (uint64) match_avx2(high, patterns) << (STEP / 2);
 
-		to = write_places(mask, (uint32) at, to);
+		to = write_positions(mask, (uint32) at, to);
 	}
-	return (size_t) (scan_rest(wanted, data, at, len, to) - places);
+	return (size_t) (scan_rest(wanted, data, at, len, to) - positions);
 }
 #endif
 
@@ -150,11 +150,11 @@ match_neon(const char *data, const uint8x16_t *patterns)
 }
 
 static size_t
-scan_neon(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, uint32 *places)
+scan_neon(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, uint32 *positions)
 {
 	static const uint8_t bit_values[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
 	const uint8x16_t bits = vld1q_u8(bit_values);
-	uint32 *to = places;
+	uint32 *to = positions;
 	uint8x16_t patterns[EF_SCAN_BYTES];
 	size_t at = 0;
 
@@ -173,9 +173,9 @@ scan_neon(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, uint32
 						  vandq_u8(match_neon(data + at + 48, patterns), bits));
 		sum = vpaddq_u8(sum01, sum23);
 		sum = vpaddq_u8(sum, sum);
-		to = write_places(vgetq_lane_u64(vreinterpretq_u64_u8(sum), 0), (uint32) at, to);
+		to = write_positions(vgetq_lane_u64(vreinterpretq_u64_u8(sum), 0), (uint32) at, to);
 	}
-	return (size_t) (scan_rest(wanted, data, at, len, to) - places);
+	return (size_t) (scan_rest(wanted, data, at, len, to) - positions);
 }
 #endif
 
@@ -204,7 +204,7 @@ EfScanWays(int *n)
 }
 
 size_t
-EfScan(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, uint32 *places)
+EfScan(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, uint32 *positions)
 {
 	static EfScanFn best = NULL;
 
@@ -214,5 +214,5 @@ EfScan(const char wanted[EF_SCAN_BYTES], const char *data, size_t len, uint32 *p
 
 		best = EfScanWays(&n)->scan;
 	}
-	return best(wanted, data, len, places);
+	return best(wanted, data, len, positions);
 }

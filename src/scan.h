@@ -9,15 +9,15 @@
 
 /*
  * Finds the len (up to 4 GB) bytes at data that are one of the four in wanted, of
- * which some may be the same. Their places, counted from data, are written to
- * places, ascending; it has room for len of them. Returns how many there are.
+ * which some may be the same. Their positions, counted from data, are written to
+ * positions, ascending; it has room for len of them. Returns how many there are.
  */
 extern size_t EfScan(const char wanted[EF_SCAN_BYTES], const char *data, size_t len,
-					 uint32 *places);
+					 uint32 *positions);
 
 /* Names of the ways of doing it on this machine, the best one first. */
 typedef size_t (*EfScanFn)(const char wanted[EF_SCAN_BYTES], const char *data, size_t len,
-						   uint32 *places);
+						   uint32 *positions);
 
 typedef struct EfScanWay
 {

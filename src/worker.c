@@ -65,7 +65,7 @@ on_terminate(SIGNAL_ARGS)
 
 /* PL/pgSQL and others let a trigger catch a cancel. One that is told to end must. */
 static void
-at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+end_if_terminated(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
 {
 	if (event != SUBXACT_EVENT_ABORT_SUB || !terminated)
 		return;
@@ -76,7 +76,7 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId 
 /* --- transactions --- */
 
 static void
-begin(void)
+begin_transaction(void)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -125,7 +125,7 @@ find_schema(void)
 	Datum value;
 	bool isnull;
 
-	begin();
+	begin_transaction();
 	EfQueryBegin();
 	if (EfQueryRowNow("SELECT extnamespace FROM pg_catalog.pg_extension"
 					  " WHERE extname OPERATOR(pg_catalog.=) 'eikon_features'",
@@ -165,14 +165,14 @@ apply_settings(Oid role)
 
 /* This process is the role, for session_user too, until its transaction has ended. */
 static void
-become(Oid role)
+set_role(Oid role)
 {
 	SetSessionAuthorization(role, superuser_arg(role));
 	SetUserIdAndSecContext(role, SECURITY_LOCAL_USERID_CHANGE);
 }
 
 static void
-become_superuser(void)
+reset_role(void)
 {
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, 0);
 	SetSessionAuthorization(BOOTSTRAP_SUPERUSERID, true);
@@ -185,11 +185,11 @@ run_it(Worker *worker)
 	MemoryContext old;
 	char *line;
 
-	begin();
+	begin_transaction();
 	old = MemoryContextSwitchTo(worker->context);
 	worker->run.rejects = EfRejectsBegin(true);
 	MemoryContextSwitchTo(old);
-	become(worker->run.role);
+	set_role(worker->run.role);
 	if (!OidIsValid(worker->role))
 		apply_settings(worker->run.role);
 	worker->role = worker->run.role;
@@ -198,7 +198,7 @@ run_it(Worker *worker)
 	line = EfRunQueued(worker->schema, &worker->run, worker->context);
 	EfProgressEnd();
 	commit();
-	become_superuser();
+	reset_role();
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	EfRunLogSuccess(line);
 }
@@ -221,7 +221,7 @@ is_cut_off(const ErrorData *error)
 
 /* What becomes of a run that ended with this error. */
 static const char *
-judge(const Worker *worker, const ErrorData *error)
+classify_error(const Worker *worker, const ErrorData *error)
 {
 	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && EfRunningCancelled())
 		return "cancelled";
@@ -265,7 +265,7 @@ record(Worker *worker, const char *status, ErrorData *error, bool with_rejects)
 
 /* The end of a run is not interrupted by who wants it to end, nor lost to who locks the ledger. */
 static void
-record_end(Worker *worker, const char *status, ErrorData *error)
+record_outcome(Worker *worker, const char *status, ErrorData *error)
 {
 	bool with_rejects = true;
 	bool last = terminated; /* there is no time to wait for others */
@@ -295,7 +295,7 @@ record_end(Worker *worker, const char *status, ErrorData *error)
 static void
 end_run(Worker *worker, ErrorData *error)
 {
-	const char *status = judge(worker, error);
+	const char *status = classify_error(worker, error);
 	const char *outcome = strcmp(status, "queued") == 0 ? "was cut off and is queued again" : status;
 
 	if (is_cut_off(error) && strcmp(status, "cancelled") != 0)
@@ -309,7 +309,7 @@ end_run(Worker *worker, ErrorData *error)
 	QueryCancelPending = false;
 	EfRunLogFailure(&worker->run, outcome, error);
 	RESUME_INTERRUPTS();
-	record_end(worker, status, error);
+	record_outcome(worker, status, error);
 	HOLD_INTERRUPTS();
 }
 
@@ -331,7 +331,7 @@ run_and_record(Worker *worker)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
-		become_superuser();
+		reset_role();
 		EfProgressEnd();
 		disable_all_timeouts(false);
 		end_run(worker, error);
@@ -377,12 +377,12 @@ claim(Worker *worker)
 
 /* However long that takes, and whatever the settings say of waiting. */
 static void
-claim_table(Oid schema)
+wait_for_table(Oid schema)
 {
 	int settings;
 
 	pgstat_report_activity(STATE_RUNNING, "waiting until no other ETL run is going on");
-	begin();
+	begin_transaction();
 	settings = NewGUCNestLevel();
 	(void) set_config_option("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
@@ -395,7 +395,7 @@ claim_table(Oid schema)
 
 /* Runs what has been claimed. */
 static void
-do_run(Worker *worker)
+run_and_report(Worker *worker)
 {
 	pgstat_report_activity(STATE_RUNNING,
 						   psprintf("ETL run " INT64_FORMAT " of \"%s\" for %s", worker->run.run_id,
@@ -439,10 +439,10 @@ do_next(Worker *worker)
 	if (!work)
 		return false;
 
-	claim_table(worker->schema);
+	wait_for_table(worker->schema);
 	claimed = claim(worker);
 	if (claimed == EF_CLAIMED)
-		do_run(worker);
+		run_and_report(worker);
 
 	/* who has waited for it may go on with a run of his own */
 	EfStoreUnlock();
@@ -469,7 +469,7 @@ EfWorkerMain(Datum database)
 {
 	Worker worker = {0};
 
-	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	RegisterSubXactCallback(end_if_terminated, NULL);
 	pqsignal(SIGTERM, on_terminate);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();

@@ -60,15 +60,15 @@ EfWorkerInit(void)
 }
 
 /* The worker of the database at the same place of what is shared. */
-typedef struct Worker
+typedef struct LaunchedWorker
 {
 	Oid database;
 	BackgroundWorkerHandle *handle; /* NULL: none */
 	int failures;					/* one after the other */
 	TimestampTz not_before;
-} Worker;
+} LaunchedWorker;
 
-static Worker workers[EF_DATABASES];
+static LaunchedWorker workers[EF_DATABASES];
 static List *visits; /* databases that are to be looked at, by the start of the server */
 static bool full;	 /* there is no room for a worker */
 
@@ -195,7 +195,7 @@ try_start(int place, Oid database)
 static void
 look_after(int place)
 {
-	Worker *worker = &workers[place];
+	LaunchedWorker *worker = &workers[place];
 	int wait;
 	pid_t pid;
 
@@ -219,7 +219,7 @@ look_after(int place)
 static long
 do_place(int place, TimestampTz now)
 {
-	Worker *worker = &workers[place];
+	LaunchedWorker *worker = &workers[place];
 	bool wanted;
 	bool worked;
 	Oid database;
@@ -228,7 +228,7 @@ do_place(int place, TimestampTz now)
 		look_after(place);
 	database = EfDatabaseAt(place, &wanted, &worked);
 	if (database != worker->database)
-		*worker = (Worker){.database = database};
+		*worker = (LaunchedWorker){.database = database};
 
 	/* a worker without a handle is one of the launcher before this one */
 	if (!OidIsValid(database) || worker->handle != NULL || worked)
