@@ -2,8 +2,8 @@
  * eikon_features.h
  *		The words that every stage uses. It includes nothing of ours.
  *
- *	bytes - source -> record -> row -> aggregate -> store -> features
- *	           (dialect)  +------- reject ----------+
+ *	bytes - source -> record -> row -> derive -> store -> features
+ *	               (dialect)  (reject)
  *
  * source	the directory that a run reads
  * kind		which of the three kinds of file: users, compounds, user_experiments
