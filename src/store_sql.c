@@ -13,9 +13,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -28,7 +26,6 @@
 #include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 /* Names of the tuplestores in statements. */
 #define GONE "eikon_gone_rows"
@@ -293,31 +290,29 @@ may_be_about_row(const ErrorData *error)
 	return true;
 }
 
-/* Whether the error is that of a unique index on the key column alone. */
+/*
+ * Whether the error is that of a unique index, and the table has a key now that is to be
+ * inserted: another transaction has inserted it. Triggers and other indexes may fail so too.
+ */
 static bool
-is_about_key(const EfTarget *target, const ErrorData *error)
+has_conflict(const EfTarget *target, EfChanges *changes, const ErrorData *error)
 {
-	Oid index = InvalidOid;
-	HeapTuple tuple;
+	const char *key = target->form->columns[0].name;
+	Datum value;
+	bool isnull;
 	bool found;
 
-	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || changes->insert != NULL ||
+		changes->nfresh == 0 ||
+		check_enable_rls(RelationGetRelid(target->table), InvalidOid, true) == RLS_ENABLED)
 		return false;
-	if (error->schema_name != NULL && error->constraint_name != NULL)
-		index = get_relname_relid(error->constraint_name,
-								  get_namespace_oid(error->schema_name, true));
-	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	{
-		Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
-		char *column = form->indnkeyatts == 1 ?
-						   get_attname(form->indrelid, form->indkey.values[0], true) :
-						   NULL;
-
-		found = column != NULL && strcmp(column, target->form->columns[0].name) == 0;
-	}
-	ReleaseSysCache(tuple);
+	EfQueryBegin();
+	tuplestore_rescan(changes->fresh);
+	EfQueryRelation(FRESH, changes->fresh_desc, changes->fresh, changes->nfresh);
+	found = EfQueryRowNow(psprintf("SELECT 1 FROM %s f, %s n WHERE f.%s OPERATOR(pg_catalog.=) n.%s LIMIT 1",
+								   own_rows(target), FRESH, key, key),
+						  0, NULL, NULL, 1, &value, &isnull);
+	EfQueryEnd();
 	return found;
 }
 
@@ -387,8 +382,7 @@ EfSqlWrite(const EfTarget *target, EfChanges *changes, EfStoreCounts *counts)
 	error = try_write(write_rows, target, changes, &written);
 	if (error != NULL)
 	{
-		if (is_about_key(target, error) &&
-			check_enable_rls(RelationGetRelid(target->table), InvalidOid, true) != RLS_ENABLED)
+		if (has_conflict(target, changes, error))
 			EfConflict(target->form, error->detail);
 		if (may_be_about_row(error))
 			write_row_by_row(target, changes);

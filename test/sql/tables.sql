@@ -155,6 +155,21 @@ SELECT pg_temp.objection('CREATE TABLE visits (user_id bigint REFERENCES eikon_u
 SELECT pg_temp.objection('CREATE UNIQUE INDEX one_length ON eikon_user_features (length(name)) WHERE user_id > 3', 'DROP INDEX one_length');
 SELECT pg_temp.objection('ALTER TABLE eikon_user_features ADD EXCLUDE (length(name) WITH =) WHERE (user_id > 3)',
     'ALTER TABLE eikon_user_features DROP CONSTRAINT eikon_user_features_length_excl');
+-- A key that is taken elsewhere, or by a trigger itself, is none that another transaction has taken.
+CREATE TABLE seen (user_id bigint PRIMARY KEY);
+INSERT INTO seen VALUES (5);
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (new.user_id); RETURN new; END $$;
+CREATE FUNCTION insert_first() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_trigger_depth() = 1 THEN
+        INSERT INTO eikon_user_features VALUES (new.*);
+    END IF;
+    RETURN new;
+END $$;
+SELECT pg_temp.objection('CREATE TRIGGER see BEFORE INSERT ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION see()',
+    'DROP TRIGGER see ON eikon_user_features');
+SELECT pg_temp.objection('CREATE TRIGGER first BEFORE INSERT ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION insert_first()',
+    'DROP TRIGGER first ON eikon_user_features');
 -- An objection that is about no single row is reported as it is.
 CREATE FUNCTION refuse_all() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF (SELECT count(*) FROM changed) > 1 THEN RAISE EXCEPTION 'not so many'; END IF; RETURN NULL; END $$;
 SELECT pg_temp.objection('CREATE TRIGGER refuse AFTER UPDATE ON eikon_user_features REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION refuse_all()',
