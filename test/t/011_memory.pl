@@ -262,6 +262,11 @@ foreach my $case ([ 'experiments', $dir ], [ 'texts', "$root/texts" ], [ 'compou
 cmp_ok(peak_of(settings(0, '512MB'), $warm, "SELECT count(*) FROM eikon_derive_features('$root/texts')"),
 	'>', 40, 'where it may, it takes more');
 
+# To a user: nor does it grow with the square of the number of unknown compounds.
+write_source("$root/unknown", user_experiments => [ map { join(',', $_, 1, join(';', map { 1_000_000 + $_ } $_ * 4 .. $_ * 4 + 3), 1) } 1 .. 60_000 ]);
+cmp_ok(peak_of(settings(0, '512MB'), $warm, "SELECT count(*) FROM eikon_derive_features('$root/unknown')"),
+	'<', 128, 'unknown compounds: memory');
+
 # =============================================================================
 # Ids that come in no order
 # =============================================================================
