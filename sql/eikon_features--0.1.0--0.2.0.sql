@@ -343,11 +343,11 @@ BEGIN
 			USING own.attacl, features.relowner, '{SELECT,INSERT,UPDATE,REFERENCES}'::text[], view::text, format('(%I)', own.attname);
 	END LOOP;
 	FOR own IN
-		SELECT features.relacl AS acl
-		UNION ALL SELECT attacl FROM pg_attribute WHERE attrelid = source AND attacl IS NOT NULL AND NOT attisdropped
+		SELECT features.relacl AS acl, '{SELECT,INSERT,UPDATE,DELETE}'::text[] AS wanted
+		UNION ALL SELECT attacl, '{SELECT}' FROM pg_attribute WHERE attrelid = source AND attacl IS NOT NULL AND NOT attisdropped
 	LOOP
 		EXECUTE format('SELECT %s.eikon_update_grant($1, $2, $3, $4, $5, (SELECT relacl FROM pg_catalog.pg_class WHERE oid = $6))', schema)
-			USING own.acl, features.relowner, '{SELECT,INSERT,UPDATE,DELETE}'::text[], schema || '.eikon_totals', '',
+			USING own.acl, features.relowner, own.wanted, schema || '.eikon_totals', '',
 				to_regclass(schema || '.eikon_totals')::oid;
 	END LOOP;
 
@@ -501,10 +501,6 @@ AS 'SELECT CURRENT_DATE OPERATOR(pg_catalog.-) ($1).signup_date';
 REVOKE ALL ON FUNCTION eikon_derive_features FROM PUBLIC;
 REVOKE ALL ON FUNCTION days_since_signup(features) FROM PUBLIC;
 
-COMMENT ON COLUMN eikon_runs.rows_inserted IS 'rows inserted into eikon_user_features';
-COMMENT ON COLUMN eikon_runs.rows_updated IS 'rows of eikon_user_features whose values changed';
-COMMENT ON COLUMN eikon_runs.rows_deleted IS 'rows of eikon_user_features whose user is gone';
-COMMENT ON COLUMN eikon_runs.rows_unchanged IS 'rows of eikon_user_features left as they were';
 COMMENT ON FUNCTION eikon_run_etl IS 'reads the CSV files of a directory and brings features up to date, in the caller''s transaction';
 
 SELECT eikon_update_replace();

@@ -172,10 +172,10 @@ COMMENT ON COLUMN eikon_runs.experiments_read IS 'records in the user_experiment
 COMMENT ON COLUMN eikon_runs.experiments_loaded IS 'experiments taken';
 COMMENT ON COLUMN eikon_runs.experiments_rejected IS 'records of the user_experiments files that could not be taken';
 COMMENT ON COLUMN eikon_runs.unknown_compounds IS 'distinct compound ids that experiments list and no compounds file holds';
-COMMENT ON COLUMN eikon_runs.rows_inserted IS 'rows inserted into eikon_user_features';
-COMMENT ON COLUMN eikon_runs.rows_updated IS 'rows of eikon_user_features whose values changed';
-COMMENT ON COLUMN eikon_runs.rows_deleted IS 'rows of eikon_user_features whose user is gone';
-COMMENT ON COLUMN eikon_runs.rows_unchanged IS 'rows of eikon_user_features left as they were';
+COMMENT ON COLUMN eikon_runs.rows_inserted IS 'rows inserted into features';
+COMMENT ON COLUMN eikon_runs.rows_updated IS 'rows of features whose values changed';
+COMMENT ON COLUMN eikon_runs.rows_deleted IS 'rows of features whose user is gone';
+COMMENT ON COLUMN eikon_runs.rows_unchanged IS 'rows of features left as they were';
 COMMENT ON COLUMN eikon_runs.timings IS 'seconds spent per stage: users, compounds, user_experiments (reading each kind), store (deriving and writing)';
 COMMENT ON COLUMN eikon_runs.notes IS 'per file: size, records, the dialect detected, columns ignored';
 COMMENT ON COLUMN eikon_runs.error_code IS 'SQLSTATE of the error that ended the run; NULL unless it failed or was cancelled, and so the next columns';

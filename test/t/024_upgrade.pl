@@ -11,9 +11,6 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use EikonTest;
-use File::Basename;
-use File::Copy qw(copy);
-use File::Path qw(make_path);
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -48,36 +45,7 @@ like(slurp_file("$checkout/eikon_api.control"), qr/^default_version = '\Q$versio
 # An installation with the scripts of all versions
 # =============================================================================
 
-# A server looks for its files from where its executable is, so that is copied and all
-# else linked. (deploy/prefix.sh does it without what is tested here.)
-sub make_installation
-{
-	my ($prefix) = @_;
-	my %dir;
-
-	foreach my $which (qw(bindir pkglibdir sharedir))
-	{
-		my ($path) = run_command([ 'pg_config', "--$which" ]);
-
-		$dir{$which} = "$prefix$path";
-		make_path($dir{$which});
-		system_or_bail('cp', $which eq 'bindir' ? '-rL' : '-rs', "$path/.", $dir{$which});
-	}
-	foreach my $script (glob("$checkout/test/upgrade/*.sql"))
-	{
-		my $installed = "$dir{sharedir}/extension/" . basename($script);
-
-		if (-e $installed)
-		{
-			is(slurp_file($installed), slurp_file($script), basename($script) . ' is as it was released');
-			next;
-		}
-		copy($script, $installed) or die "could not copy $script: $!";
-	}
-	return dirname($dir{bindir});
-}
-
-my $installation = make_installation(PostgreSQL::Test::Utils::tempdir_short());
+my $installation = installation_of_releases(PostgreSQL::Test::Utils::tempdir_short());
 my $node = PostgreSQL::Test::Cluster->new('upgrade', install_path => $installation);
 my $root = $node->basedir . '/files';
 
@@ -303,30 +271,38 @@ sub create
 		"$name: both extensions are made, with this library");
 }
 
-# As the README says, and what may be put on features.
+# As the README says, and what may be put on the table. Until 0.1.0 that was features.
 sub grant_and_extend
 {
 	my ($database, $variant) = @_;
+	my $is_view = value($database, "SELECT relkind FROM pg_class WHERE oid = 'features'::regclass") eq 'v';
+	my $table = $is_view ? 'eikon_user_features' : 'features';
+	my $tables = $is_view ? 'features, eikon_user_features, eikon_totals' : 'features';
 
 	value($database, "
 		GRANT USAGE ON SCHEMA $variant->{schema} TO lab_operator, lab_reader, lab_forger;
 		GRANT EXECUTE ON FUNCTION eikon_run_etl, eikon_try_etl, eikon_derive_features, eikon_read_csv, eikon_upload,
 			eikon_submit_etl, eikon_wait_etl, eikon_cancel_etl TO lab_operator;
 		GRANT EXECUTE ON PROCEDURE eikon_etl TO lab_operator;
-		GRANT SELECT, INSERT, UPDATE, DELETE ON features, eikon_compounds, eikon_uploads TO lab_operator;
-		GRANT SELECT ON features, eikon_compounds, eikon_runs, eikon_rejects, etl_results, derived_exp_data, feature_derivation TO lab_operator, lab_reader;
-		GRANT SELECT (email) ON features TO lab_forger;
+		GRANT SELECT, INSERT, UPDATE, DELETE ON $tables, eikon_compounds, eikon_uploads TO lab_operator;
+		GRANT SELECT ON $tables, eikon_compounds, eikon_runs, eikon_rejects, etl_results, derived_exp_data, feature_derivation TO lab_operator, lab_reader;
 		GRANT SELECT, INSERT ON eikon_runs TO lab_forger;
 		GRANT EXECUTE ON FUNCTION days_since_signup TO lab_reader WITH GRANT OPTION;
 		GRANT SELECT ON eikon_api.features TO lab_reader");
+	return unless $variant->{own};
 	value($database, "
-		ALTER TABLE features ADD COLUMN mine text NOT NULL DEFAULT '-';
-		COMMENT ON COLUMN features.mine IS 'what I think of it';
-		CREATE INDEX features_email_of_mine ON features (email);
-		ALTER TABLE features ADD CONSTRAINT features_of_mine CHECK (user_id > 0);
+		ALTER TABLE $table ADD COLUMN mine text NOT NULL DEFAULT '-';
+		COMMENT ON COLUMN $table.mine IS 'what I think of it';
+		CREATE INDEX features_email_of_mine ON $table (email);
+		ALTER TABLE $table ADD CONSTRAINT features_of_mine CHECK (user_id > 0);
 		CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.mine := new.mine || ''!''; RETURN new; END';
-		CREATE TRIGGER features_of_mine BEFORE INSERT OR UPDATE ON features FOR EACH ROW EXECUTE FUNCTION noted();
-		CREATE VIEW mine AS SELECT f.*, days_since_signup(f) FROM features f") if $variant->{own};
+		CREATE TRIGGER features_of_mine BEFORE INSERT OR UPDATE ON $table FOR EACH ROW EXECUTE FUNCTION noted()");
+	if ($is_view)
+	{
+		show_column($node, $database, 'mine');
+		value($database, "COMMENT ON COLUMN features.mine IS 'what I think of it'");
+	}
+	value($database, 'CREATE VIEW mine AS SELECT f.*, days_since_signup(f) FROM features f');
 	return;
 }
 
@@ -346,6 +322,28 @@ sub work
 	# the rows of the first source, some of them changed by hand
 	value($database, "SET ROLE lab_operator; SELECT eikon_run_etl('first', on_error => 'ignore'); UPDATE features SET name = 'by hand' WHERE user_id = 2");
 	return value($database, "SET client_min_messages = error; SET ROLE lab_operator; SELECT eikon_submit_etl('first', on_error => 'ignore')");
+}
+
+# Gives a database of any version the rows of another one, of this version: what the library
+# of that version left there. This one's does not run with the scripts of all of them.
+sub fill
+{
+	my ($from, $database) = @_;
+	my $shapes = shapes($database);
+	my $file = $node->basedir . '/rows';
+
+	foreach my $table (
+		sort { ($b eq 'eikon_runs') <=> ($a eq 'eikon_runs') || $a cmp $b }
+		grep { value($database, "SELECT relkind FROM pg_class WHERE oid = '$_'::regclass") eq 'r' } keys %$shapes)
+	{
+		my $columns = join(', ', grep { $_ ne 'mine' } split(/, /, $shapes->{$table}));
+
+		value($from, "COPY (SELECT $columns FROM $table) TO '$file'");
+		value($database, "COPY $table ($columns) FROM '$file'");
+	}
+	value($database, "SELECT setval('eikon_runs_run_id_seq', (SELECT max(run_id) FROM eikon_runs)),
+		setval('eikon_uploads_upload_id_seq', (SELECT max(upload_id) FROM eikon_uploads))");
+	return;
 }
 
 # Updates both, or only the ones named.
@@ -440,6 +438,7 @@ my @calls = (
 	[ 'eikon_web.check_that', $etl, "SELECT eikon_web.check_that(true, 'yes', 'no')", qr/yes/ ]);
 
 my @views = (
+	[ 'features', 'lab_reader', qr/^[1-9]/ ],
 	[ 'etl_results', 'lab_reader', qr/^[1-9]/ ],
 	[ 'derived_exp_data', 'lab_reader', qr/^[1-9]/ ],
 	[ 'feature_derivation', 'lab_reader', qr/^[1-9]/ ],
@@ -518,6 +517,10 @@ is( names(@views),
 my $fresh = catalog('fresh_lab');
 is(join(', ', grep { ($fresh->{$_} // '') !~ /\S/ } map { $_->[0] } @aspects), '', 'there is something to compare in all that is compared');
 
+create('seed', $variants[0], 'what is worked with');
+grant_and_extend('seed', $variants[0]);
+my $queued = work('seed');
+
 my @updated;
 foreach my $old (@released)
 {
@@ -534,7 +537,7 @@ foreach my $old (@released)
 		create($database, $variant, $name, $old) or next;
 		is(value($database, "SELECT string_agg(DISTINCT extversion, ' ') FROM pg_extension WHERE extname ~ '^eikon'"), $old, "$name: of that version");
 		grant_and_extend($database, $variant);
-		my $queued = work($database);
+		fill('seed', $database);
 		my $shapes = shapes($database);
 		my $before = contents($database, $shapes);
 
@@ -555,11 +558,23 @@ foreach my $old (@released)
 
 		create($database, $variants[0], $name, $old) or next;
 		grant_and_extend($database, $variants[0]);
+		fill('seed', $database);
 		update($database, $name, $first);
 		is( value($database, "SELECT string_agg(extversion, ' ' ORDER BY extname = '$second') FROM pg_extension WHERE extname ~ '^eikon'"),
 			"$version $old", "$name: $second is as before");
-		is( value($database, "SELECT status FROM eikon_run_etl(); SET ROLE eikon_anonymous; SELECT eikon_api.etl() ->> 'message'; SELECT count(*) FROM eikon_api.features"),
-			"succeeded\nETL process completed successfully\n3", "$name: both work together");
+		is( value($database, "SET ROLE eikon_anonymous; SELECT count(*) FROM eikon_api.features; SELECT count(*) FROM eikon_api.etl_results_epoch;
+				SELECT eikon_api.check_table() ->> 'message'; SELECT eikon_api.check_feature_derivation() ->> 'message'"),
+			"3\n" . value('seed', 'SELECT count(*) FROM etl_results') . "\nTable created\nFeature Derivation inserted", "$name: all can be read");
+		if ($first eq 'eikon_features')
+		{
+			is( value($database, "SELECT status FROM eikon_run_etl(); SET ROLE eikon_anonymous; SELECT eikon_api.etl() ->> 'message'; SELECT count(*) FROM eikon_api.features"),
+				"succeeded\nETL process completed successfully\n3", "$name: both work together");
+		}
+		elsif ($old eq '0.1.0')
+		{
+			like(failure($node, 'SELECT eikon_run_etl()', database => $database),
+				qr/^42P01: table "eikon_user_features" is missing.*\nHINT: .*ALTER EXTENSION eikon_features UPDATE/, "$name: a run says what to do");
+		}
 		update($database, $name, $second);
 		same_catalog('fresh_public', $database, $name);
 	}

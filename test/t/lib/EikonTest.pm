@@ -7,6 +7,8 @@ use strict;
 use warnings FATAL => 'all';
 
 use Exporter 'import';
+use File::Basename;
+use File::Copy qw(copy);
 use File::Path qw(make_path);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -17,12 +19,14 @@ our @EXPORT = qw(
   configure
   failure
   finish_query
+  installation_of_releases
   left_behind
   new_server
   open_files
   pid_of
   rows_of
   run_summary
+  show_column
   start_query
   succeeds
   wait_until
@@ -57,6 +61,36 @@ sub new_server
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION eikon_features');
 	return $node;
+}
+
+# Makes an installation that has the install scripts of all released versions too, and
+# returns where it is. A server looks for its files from where its executable is, so that is
+# copied and all else linked. (deploy/prefix.sh does it without what is tested here.)
+sub installation_of_releases
+{
+	my ($prefix) = @_;
+	my %dir;
+
+	foreach my $which (qw(bindir pkglibdir sharedir))
+	{
+		my ($path) = run_command([ 'pg_config', "--$which" ]);
+
+		$dir{$which} = "$prefix$path";
+		make_path($dir{$which});
+		system_or_bail('cp', $which eq 'bindir' ? '-rL' : '-rs', "$path/.", $dir{$which});
+	}
+	foreach my $script (glob(dirname(__FILE__) . '/../../upgrade/*.sql'))
+	{
+		my $installed = "$dir{sharedir}/extension/" . basename($script);
+
+		if (-e $installed)
+		{
+			is(slurp_file($installed), slurp_file($script), basename($script) . ' is as it was released');
+			next;
+		}
+		copy($script, $installed) or die "could not copy $script: $!";
+	}
+	return dirname($dir{bindir});
 }
 
 # Sets or, with undef, takes out lines of postgresql.conf; they count from the
@@ -110,6 +144,21 @@ sub run_summary
 		$params{database} // 'postgres',
 		"SELECT format('%s: inserted %s, updated %s, deleted %s, unchanged %s', status, rows_inserted, rows_updated, rows_deleted, rows_unchanged) FROM eikon_run_etl($args)"
 	);
+}
+
+# Appends a column that was added to eikon_user_features to the view features.
+sub show_column
+{
+	my ($node, $database, $column) = @_;
+
+	$node->safe_psql($database, qq{
+		DO \$\$
+		BEGIN
+			EXECUTE 'CREATE OR REPLACE VIEW features WITH (security_invoker = true) AS '
+				|| replace(pg_get_viewdef('features'), 'FROM eikon_user_features u;', ', u.$column FROM eikon_user_features u');
+		END
+		\$\$});
+	return;
 }
 
 # All rows of a table or query, as text, in the order of that text.
