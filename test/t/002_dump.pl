@@ -14,7 +14,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my @tables = qw(features eikon_compounds eikon_runs eikon_rejects eikon_uploads);
+my @tables = qw(features eikon_user_features eikon_totals eikon_compounds eikon_runs eikon_rejects eikon_uploads);
 
 my $node = new_server('dump');
 my $dir = $node->basedir . '/source';

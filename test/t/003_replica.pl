@@ -29,7 +29,8 @@ $primary->safe_psql('postgres', "SELECT eikon_upload('$_', pg_read_binary_file('
 $primary->wait_for_catchup($standby);
 
 is(rows_of($standby, $_), rows_of($primary, $_), "a run's $_ arrive at the standby")
-  foreach qw(features eikon_compounds eikon_runs eikon_rejects etl_results);
+  foreach qw(features eikon_user_features eikon_totals eikon_compounds eikon_runs eikon_rejects etl_results derived_exp_data);
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM features WHERE avg_experiments = 1'), 3, 'the view shows the totals there');
 
 # --- What only reads
 is( succeeds($standby, "SELECT user_id, name FROM eikon_derive_features('$dir/second', on_error => 'ignore') ORDER BY 1",

@@ -233,6 +233,46 @@ foreach my $path (qw(/uploads/users /rpc/upload_users /uploads/users?on_error=))
 }
 
 # =============================================================================
+# Row security
+# =============================================================================
+
+# The policies of who asks hold in whatever is served, as they do in SQL. Those of eikon_etl are
+# about what runs may write.
+my @read = qw(/features /etl_results /etl_results_epoch /etl-results /derived_exp_data /feature_derivation);
+
+# The users in each reply; several, joined by "or", where replies differ.
+sub users_in_each
+{
+	my ($token) = @_;
+	my %seen = map { $_ => 1 } map {
+		my $path = $_;
+		my %users = map { $_->{user_id} => 1 } @{ ask("GET $path", token => $token)->{json} };
+
+		join(' ', sort keys %users);
+	} @read;
+
+	return join(' or ', sort keys %seen);
+}
+
+is(users_in_each($token{reader}), '1 2 3', 'without row security, everybody sees all rows');
+value('ALTER TABLE eikon_user_features ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY readers ON eikon_user_features FOR SELECT TO eikon_reader USING (user_id = 2);
+	CREATE POLICY runs ON eikon_user_features TO eikon_etl USING (true)');
+is(users_in_each($token{reader}), '2', 'with it, what a policy gives, on each path');
+is(users_in_each($token{operator}), '', 'without a policy, nothing');
+is(users_in_each(undef), '', 'and so it is without a token');
+is(ask('POST /etl')->{status}, 200, 'a run goes on');
+is(ask('GET /check/feature_derivation')->{status}, 200, 'and what it wrote is there');
+
+# A policy may depend on a token's claims.
+value(q{CREATE POLICY claims ON eikon_user_features FOR SELECT TO eikon_operator
+	USING (email = current_setting('request.jwt.claims', true)::json ->> 'email')});
+is(users_in_each($stack->token('eikon_operator', claims => { email => 'alice@example.com' })), '1', 'a policy that depends on a claim');
+is(users_in_each($token{operator}), '', 'gives nothing without');
+value('DROP POLICY readers ON eikon_user_features; DROP POLICY runs ON eikon_user_features; DROP POLICY claims ON eikon_user_features;
+	ALTER TABLE eikon_user_features DISABLE ROW LEVEL SECURITY');
+
+# =============================================================================
 # Paths
 # =============================================================================
 
