@@ -38,6 +38,9 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	command text := format('SELECT %s.eikon_update_execute($1, $2)',
+		(SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'eikon_features'));
+	statement text;
 	item record;
 BEGIN
 	FOR item IN
@@ -60,12 +63,15 @@ BEGIN
 		GROUP BY c.grantor, c.grantee, c.privilege_type, c.is_grantable, c.nth
 		ORDER BY min(c.place), c.nth
 	LOOP
-		EXECUTE format('SELECT %s.eikon_update_execute($1, $2)',
-			(SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'eikon_features'))
-		USING format('GRANT %s %s ON %s TO %s %s', item.privilege_type, columns, target,
-				CASE item.grantee WHEN 0 THEN 'PUBLIC' ELSE item.grantee::regrole::text END,
-				CASE WHEN item.is_grantable THEN 'WITH GRANT OPTION' END),
-			nullif(item.grantor, owner);
+		statement := format('GRANT %s %s ON %s TO %s %s', item.privilege_type, columns, target,
+			CASE item.grantee WHEN 0 THEN 'PUBLIC' ELSE item.grantee::regrole::text END,
+			CASE WHEN item.is_grantable THEN 'WITH GRANT OPTION' END);
+		BEGIN
+			EXECUTE command USING statement, nullif(item.grantor, owner);
+		EXCEPTION WHEN insufficient_privilege THEN
+			-- a grantor to whom the schema has been closed meanwhile
+			EXECUTE command USING statement, NULL::oid;
+		END;
 	END LOOP;
 END
 $$;

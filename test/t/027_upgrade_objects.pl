@@ -170,11 +170,20 @@ is(rows_of($node, '"Lab 1".features', 'restored'), rows_of($node, 'features', 'g
 # --- To another owner
 
 create('owned');
-value('owned', 'ALTER TABLE features OWNER TO lab_owner; GRANT SELECT ON features TO lab_reader');
+value('owned', q{
+	ALTER TABLE features OWNER TO lab_owner;
+	GRANT SELECT ON features TO lab_reader;
+	GRANT SELECT ON features TO lab_head WITH GRANT OPTION;
+	SET ROLE lab_head;
+	GRANT SELECT ON features TO lab_member;
+	RESET ROLE;
+	REVOKE USAGE ON SCHEMA "Lab 1" FROM public;
+	GRANT USAGE ON SCHEMA "Lab 1" TO lab_reader});
 is(update('owned'), '', 'features that belong to another role are updated');
 is(value('owned', "SELECT string_agg(relname || ' ' || relowner::regrole, ', ' ORDER BY relname) FROM pg_class WHERE relnamespace = '\"Lab 1\"'::regnamespace AND relname IN ('features', 'eikon_user_features', 'eikon_totals')"),
 	'eikon_totals lab_owner, eikon_user_features lab_owner, features lab_owner', 'and still belong to it');
 is(seen('owned', 'lab_reader', 'SELECT count(*) FROM features'), 3, 'its grants hold');
+like(rights('owned', 'features'), qr/^lab_member SELECT by lab_owner$/m, 'and those of a grantor who may not use the schema any more');
 
 # =============================================================================
 # What is on the table, and reads it
