@@ -80,3 +80,4 @@ RESET ROLE;
 DROP EXTENSION eikon_features CASCADE;
 DROP OWNED BY regress_eikon_reader, regress_eikon_other;
 DROP ROLE regress_eikon_reader, regress_eikon_other;
+DROP SCHEMA lab CASCADE;
