@@ -209,13 +209,13 @@ has_right(const EfRelation *form, Oid table, AclMode right)
 
 /* Throws unless the role may do what a run may have to do, even if this one does not. */
 static void
-check_rights(const EfTarget *target)
+check_rights(const EfRelation *form, Oid table, bool dry_run)
 {
 	static const AclMode rights[] = {ACL_SELECT, ACL_INSERT, ACL_UPDATE, ACL_DELETE};
 
-	for (size_t i = 0; i < (target->dry_run ? 1 : lengthof(rights)); i++)
-		if (!has_right(target->form, RelationGetRelid(target->table), rights[i]))
-			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, target->form->name);
+	for (size_t i = 0; i < (dry_run ? 1 : lengthof(rights)); i++)
+		if (!has_right(form, table, rights[i]))
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, form->name);
 }
 
 static void
@@ -228,7 +228,7 @@ bring_up_to_date(Oid schema, EfTuples *rows, bool dry_run, EfStoreCounts *counts
 
 	target.table = table_open(get_relname_relid(rows->relation->name, schema),
 							  dry_run ? AccessShareLock : RowExclusiveLock);
-	check_rights(&target);
+	check_rights(target.form, RelationGetRelid(target.table), dry_run);
 	read_obstacle = EfDirectReadObstacle(&target);
 	if (!dry_run)
 		insert_obstacle = read_obstacle != NULL ? read_obstacle : EfDirectInsertObstacle(&target);
@@ -341,6 +341,7 @@ EfStoreTotals(Oid schema, const EfTotals *totals, int64 run_id, bool first, bool
 	bool nulls[3];
 	int64 rows;
 
+	check_rights(&EfTotalsTable, get_relname_relid(EfTotalsTable.name, schema), false);
 	(void) EfQueryRow(psprintf("SELECT pg_catalog.count(*), pg_catalog.min(users), pg_catalog.min(experiments) FROM ONLY %s", name),
 					  0, NULL, NULL, NULL, 3, values, nulls);
 	rows = DatumGetInt64(values[0]);
