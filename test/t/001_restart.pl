@@ -14,7 +14,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my @tables = qw(features eikon_compounds eikon_runs eikon_rejects);
+my @tables = qw(features eikon_user_features eikon_totals eikon_compounds eikon_runs eikon_rejects);
 
 # a crash of one process must be recovered from
 my $node = new_server(
