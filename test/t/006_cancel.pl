@@ -215,7 +215,7 @@ nothing_left('waiting');
 $node->safe_psql('postgres', q{
 	CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN PERFORM pg_sleep(3600); RETURN NEW; END $$;
-	CREATE TRIGGER linger BEFORE INSERT ON features FOR EACH ROW EXECUTE FUNCTION linger();
+	CREATE TRIGGER linger BEFORE INSERT ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION linger();
 });
 start_query($session, "SELECT * FROM eikon_run_etl('$root/other')");
 ok( $node->poll_query_until('postgres',
@@ -223,7 +223,7 @@ ok( $node->poll_query_until('postgres',
 	'a run is writing');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 like(finish_query($session), qr/ERROR:  canceling statement due to user request/, 'writing: cancelled');
-$node->safe_psql('postgres', 'DROP TRIGGER linger ON features; DROP FUNCTION linger()');
+$node->safe_psql('postgres', 'DROP TRIGGER linger ON eikon_user_features; DROP FUNCTION linger()');
 nothing_left('writing');
 $session->quit;
 
