@@ -9,11 +9,11 @@
 #include "fmgr.h"
 #include "progress.h"
 #include "run.h"
+#include "run_shared.h"
 #include "run_upload.h"
 #include "source.h"
 #include "utils/guc.h"
 #include "worker.h"
-#include "worker_shared.h"
 
 EF_MODULE_MAGIC;
 

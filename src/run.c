@@ -20,6 +20,7 @@
 #include "query.h"
 #include "run.h"
 #include "run_ledger.h"
+#include "run_shared.h"
 #include "run_upload.h"
 #include "source.h"
 #include "source_fingerprint.h"
@@ -30,7 +31,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
-#include "worker_shared.h"
 
 /* How often to try to claim the table from who is not known to do a run, and how long between. */
 #define CLAIM_ATTEMPTS 20

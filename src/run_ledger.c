@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "query.h"
 #include "run_ledger.h"
+#include "run_shared.h"
 #include "store_check.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -30,7 +31,6 @@
 #include "utils/reltrigger.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
-#include "worker_shared.h"
 
 /* Who listens there hears of every change of a run's state. */
 #define CHANNEL "eikon_runs"

@@ -14,6 +14,7 @@
 #include "query.h"
 #include "run_ledger.h"
 #include "run_queue.h"
+#include "run_shared.h"
 #include "run_upload.h"
 #include "source.h"
 #include "store.h"
@@ -25,7 +26,6 @@
 #include "utils/numeric.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
-#include "worker_shared.h"
 
 /* How long to wait for a run that is just about to end, or just about to be known. */
 #define MOMENT_MILLISECONDS 50

@@ -24,6 +24,7 @@
 #include "query.h"
 #include "run_ledger.h"
 #include "run_queue.h"
+#include "run_shared.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -34,7 +35,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
-#include "worker_shared.h"
 
 PGDLLEXPORT void EfWorkerMain(Datum database);
 

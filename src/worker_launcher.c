@@ -18,6 +18,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "run_shared.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -26,7 +27,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "worker.h"
-#include "worker_shared.h"
 
 PGDLLEXPORT void EfLauncherMain(Datum arg);
 
@@ -59,7 +59,7 @@ EfWorkerInit(void)
 	RegisterBackgroundWorker(&launcher);
 }
 
-/* The worker of the database at the same place of what is shared. */
+/* The worker of the database at the same slot of what is shared. */
 typedef struct LaunchedWorker
 {
 	Oid database;
@@ -143,7 +143,7 @@ count_workers(void)
 }
 
 static bool
-start_worker(int place, Oid database)
+start_worker(int slot, Oid database)
 {
 	BackgroundWorker worker;
 
@@ -157,7 +157,7 @@ start_worker(int place, Oid database)
 	strlcpy(worker.bgw_type, "eikon_features worker", BGW_MAXLEN);
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
 	worker.bgw_notify_pid = MyProcPid;
-	return RegisterDynamicBackgroundWorker(&worker, &workers[place].handle);
+	return RegisterDynamicBackgroundWorker(&worker, &workers[slot].handle);
 }
 
 static void
@@ -172,30 +172,30 @@ say_full(void)
 }
 
 static void
-try_start(int place, Oid database)
+try_start(int slot, Oid database)
 {
 	if (!is_connectable(database))
 	{
-		EfDatabaseTake(place);
-		EfDatabaseRemove(place);
+		EfDatabaseTake(slot);
+		EfDatabaseRemove(slot);
 		return;
 	}
-	EfDatabaseTake(place);
-	if (start_worker(place, database))
+	EfDatabaseTake(slot);
+	if (start_worker(slot, database))
 	{
 		full = false;
 		return;
 	}
-	workers[place].handle = NULL;
-	EfDatabaseAgain(place);
+	workers[slot].handle = NULL;
+	EfDatabaseAgain(slot);
 	say_full();
 }
 
 /* A worker that did not end in an orderly way is started again, after a while. */
 static void
-look_after(int place)
+look_after(int slot)
 {
-	LaunchedWorker *worker = &workers[place];
+	LaunchedWorker *worker = &workers[slot];
 	int wait;
 	pid_t pid;
 
@@ -203,7 +203,7 @@ look_after(int place)
 		return;
 	pfree(worker->handle);
 	worker->handle = NULL;
-	if (EfDatabaseIsDone(place))
+	if (EfDatabaseIsDone(slot))
 	{
 		worker->failures = 0;
 		worker->not_before = 0;
@@ -212,21 +212,21 @@ look_after(int place)
 	wait = worker->failures < 6 ? FAILED_MILLISECONDS << worker->failures : FAILED_MOST;
 	worker->failures++;
 	worker->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait);
-	EfDatabaseAgain(place);
+	EfDatabaseAgain(slot);
 }
 
-/* Looks after one place; returns for how long it need not be looked at again, -1: for ever. */
+/* Looks after one slot; returns for how long it need not be looked at again, -1: for ever. */
 static long
-do_place(int place, TimestampTz now)
+serve_slot(int slot, TimestampTz now)
 {
-	LaunchedWorker *worker = &workers[place];
+	LaunchedWorker *worker = &workers[slot];
 	bool wanted;
 	bool worked;
 	Oid database;
 
 	if (worker->handle != NULL)
-		look_after(place);
-	database = EfDatabaseAt(place, &wanted, &worked);
+		look_after(slot);
+	database = EfDatabaseAt(slot, &wanted, &worked);
 	if (database != worker->database)
 		*worker = (LaunchedWorker){.database = database};
 
@@ -235,13 +235,13 @@ do_place(int place, TimestampTz now)
 		return -1;
 	if (!wanted)
 	{
-		EfDatabaseRemove(place);
+		EfDatabaseRemove(slot);
 		return -1;
 	}
 	if (worker->not_before > now)
 		return TimestampDifferenceMilliseconds(now, worker->not_before) + 1;
 	if (count_workers() < max_workers)
-		try_start(place, database);
+		try_start(slot, database);
 	return full ? FULL_MILLISECONDS : -1;
 }
 
@@ -256,7 +256,7 @@ do_work(void)
 	sleep = visits == NIL ? -1 : FULL_MILLISECONDS;
 	for (int i = 0; i < EF_DATABASES; i++)
 	{
-		long wait = do_place(i, now);
+		long wait = serve_slot(i, now);
 
 		if (wait >= 0)
 			sleep = sleep < 0 ? wait : Min(sleep, wait);

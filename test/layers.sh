@@ -16,7 +16,7 @@ derive      derive_stream derive_ids derive_pack derive_sum derive_aggregate
 derive      derive_team derive_report derive_input derive_files derive_units derive_partition
 derive      derive_reject derive_read derive_kind derive_tuples derive derive_check derive_preview
 store       store_check store_compare store_direct store_sql store_rejects store
-run         worker_shared run_ledger run_upload run run_queue
+run         run_shared run_ledger run_upload run run_queue
 worker      worker worker_launcher
 sql         sql_api
 module      module

@@ -1,5 +1,5 @@
 /*
- * worker_shared.c
+ * run_shared.c
  *		What the processes of all databases know of each other.
  *
  *	commit of a submission -> its database is wanted -> the launcher's latch
@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
+#include "run_shared.h"
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -24,7 +25,6 @@
 #include "storage/proc.h"
 #include "storage/shmem.h"
 #include "utils/memutils.h"
-#include "worker_shared.h"
 
 /* The launcher comes back so soon after it was ended. */
 #define RESTART_SECONDS 5
@@ -533,51 +533,51 @@ EfDatabasesLost(void)
 }
 
 Oid
-EfDatabaseAt(int place, bool *wanted, bool *worked)
+EfDatabaseAt(int slot, bool *wanted, bool *worked)
 {
 	Oid oid;
 
 	lock();
-	oid = shared->databases[place].oid;
-	*wanted = shared->databases[place].wanted;
-	*worked = shared->databases[place].worker != 0;
+	oid = shared->databases[slot].oid;
+	*wanted = shared->databases[slot].wanted;
+	*worked = shared->databases[slot].worker != 0;
 	unlock();
 	return oid;
 }
 
 void
-EfDatabaseRemove(int place)
+EfDatabaseRemove(int slot)
 {
 	lock();
-	if (!shared->databases[place].wanted)
-		shared->databases[place].oid = InvalidOid;
+	if (!shared->databases[slot].wanted)
+		shared->databases[slot].oid = InvalidOid;
 	unlock();
 }
 
 void
-EfDatabaseTake(int place)
+EfDatabaseTake(int slot)
 {
 	lock();
-	shared->databases[place].wanted = false;
-	shared->databases[place].done = false;
+	shared->databases[slot].wanted = false;
+	shared->databases[slot].done = false;
 	unlock();
 }
 
 void
-EfDatabaseAgain(int place)
+EfDatabaseAgain(int slot)
 {
 	lock();
-	shared->databases[place].wanted = true;
+	shared->databases[slot].wanted = true;
 	unlock();
 }
 
 bool
-EfDatabaseIsDone(int place)
+EfDatabaseIsDone(int slot)
 {
 	bool done;
 
 	lock();
-	done = shared->databases[place].done;
+	done = shared->databases[slot].done;
 	unlock();
 	return done;
 }

@@ -1,13 +1,13 @@
 /*
- * worker_shared.h
+ * run_shared.h
  *		What the processes of all databases know of each other: which runs are going
  *		on, which databases have runs waiting, and where the launcher is.
  *
  * It is in shared memory, for which a preloaded library asks when the server starts, and
  * another one takes of what is left over. Nothing in it matters after a crash.
  */
-#ifndef EF_WORKER_SHARED_H
-#define EF_WORKER_SHARED_H
+#ifndef EF_RUN_SHARED_H
+#define EF_RUN_SHARED_H
 
 /* Databases that can have runs going on, or waiting to be begun, at a time. */
 #define EF_DATABASES 128
@@ -86,25 +86,25 @@ extern void EfLauncherDescribe(struct BackgroundWorker *launcher);
 extern bool EfDatabasesLost(void);
 
 /*
- * The database at a place; InvalidOid: none. *wanted: its queue is to be looked at;
+ * The database in a slot; InvalidOid: none. *wanted: its queue is to be looked at;
  * *worked: a worker is at it.
  */
-extern Oid EfDatabaseAt(int place, bool *wanted, bool *worked);
+extern Oid EfDatabaseAt(int slot, bool *wanted, bool *worked);
 extern bool EfDatabaseEnter(Oid database); /* wanted; false: there is no room */
-extern void EfDatabaseRemove(int place);   /* unless wanted meanwhile */
+extern void EfDatabaseRemove(int slot);	   /* unless wanted meanwhile */
 
 /* A worker is going to be started there. */
-extern void EfDatabaseTake(int place);
+extern void EfDatabaseTake(int slot);
 
 /* It could not be, or has to be again. */
-extern void EfDatabaseAgain(int place);
+extern void EfDatabaseAgain(int slot);
 
 /* Whether the worker that has ended there did so in an orderly way. */
-extern bool EfDatabaseIsDone(int place);
+extern bool EfDatabaseIsDone(int slot);
 
 /* --- for workers --- */
 
 extern void EfWorkerBegin(void); /* before it looks at the queue */
 extern void EfWorkerDone(void);	 /* ends in an orderly way */
 
-#endif /* EF_WORKER_SHARED_H */
+#endif /* EF_RUN_SHARED_H */
