@@ -94,6 +94,7 @@ is($metrics->{'eikon_runs failed_last_hour'}, 1, 'which is counted');
 is($metrics->{'eikon_runs records_read'}, 8, 'records are counted');
 is($metrics->{'eikon_runs records_rejected'}, 1, 'and rejects, of the run that features comes from');
 cmp_ok($metrics->{'eikon_size rejects'}, '>', 0, 'they take space');
+cmp_ok($metrics->{'eikon_size features'}, '>', 0, 'as do features');
 
 # --- One that waits, and one that goes on, as far as the table lets it
 is($metrics->{'eikon_running longest'}, 0, 'none goes on');
@@ -107,9 +108,9 @@ is($metrics->{'eikon_running longest'}, 0, 'none goes on');
 	cmp_ok($metrics->{'eikon_health oldest_queued_age'}, '>', 0, 'for some time');
 	$session->query_safe('ROLLBACK');
 	$node->safe_psql('postgres', 'SELECT status FROM eikon_wait_etl((SELECT max(run_id) FROM eikon_runs))');
-	$session->query_safe('BEGIN; LOCK features IN SHARE MODE');
+	$session->query_safe('BEGIN; LOCK eikon_user_features IN SHARE MODE');
 	$node->safe_psql('postgres', "SELECT eikon_submit_etl('$dir')");
-	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_locks WHERE relation = 'features'::regclass AND NOT granted")
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_locks WHERE relation = 'eikon_user_features'::regclass AND NOT granted")
 	  or die 'the run does not come to the table';
 	$metrics = scrape();
 	is($metrics->{'eikon_health running'}, 1, 'one goes on');
