@@ -199,7 +199,7 @@ query("ALTER ROLE \"$super\" RESET eikon_features.log_runs");
 # To an operator: the log says that a run succeeded only if it did.
 query(q{
 	CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not so'; END $$;
-	CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE OR DELETE ON features DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+	CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE OR DELETE ON eikon_user_features DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
 });
 is( logged(sub { outcome(submit("'$root/first'")) }),
 	qq{WARNING ETL run N of "$root/first" failed after T s: not so},
@@ -284,7 +284,7 @@ query(qq{
 		PERFORM pg_advisory_xact_lock(1);
 		RETURN NULL;
 	END \$\$;
-	CREATE TRIGGER meddle AFTER INSERT ON features FOR EACH STATEMENT EXECUTE FUNCTION meddle();
+	CREATE TRIGGER meddle AFTER INSERT ON eikon_user_features FOR EACH STATEMENT EXECUTE FUNCTION meddle();
 	DELETE FROM features;
 });
 my $size = 0;
@@ -331,7 +331,7 @@ query(qq{
 	CREATE ROLE a LOGIN IN ROLE pg_read_server_files;
 	CREATE ROLE b NOLOGIN IN ROLE pg_read_server_files;
 	GRANT EXECUTE ON FUNCTION eikon_submit_etl, eikon_wait_etl TO a, b;
-	GRANT SELECT, INSERT, UPDATE, DELETE ON features, eikon_compounds TO a, b;
+	GRANT SELECT, INSERT, UPDATE, DELETE ON eikon_user_features, eikon_totals, eikon_compounds TO a, b;
 	CREATE TABLE tried (way text, what text, outcome text, is_user text, setting text);
 	GRANT SELECT, INSERT ON tried TO a, b;
 	CREATE FUNCTION try() RETURNS trigger LANGUAGE plpgsql AS \$\$
@@ -353,8 +353,8 @@ query(qq{
 		END LOOP;
 		RETURN NEW;
 	END \$\$;
-	CREATE TRIGGER try BEFORE INSERT ON features FOR EACH ROW EXECUTE FUNCTION try('row');
-	CREATE CONSTRAINT TRIGGER try_deferred AFTER INSERT ON features DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION try('deferred');
+	CREATE TRIGGER try BEFORE INSERT ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION try('row');
+	CREATE CONSTRAINT TRIGGER try_deferred AFTER INSERT ON eikon_user_features DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION try('deferred');
 	ALTER ROLE a SET eikon_features.parallel_workers = 3;
 });
 query('DELETE FROM features');

@@ -448,7 +448,7 @@ ok( $plain->poll_query_until('postgres', "SELECT count = 0 FROM ($ours) AS o"),
 my $rights = q{
 	GRANT EXECUTE ON FUNCTION eikon_run_etl, eikon_submit_etl, eikon_wait_etl, eikon_cancel_etl TO %1$s;
 	GRANT EXECUTE ON PROCEDURE eikon_etl TO %1$s;
-	GRANT SELECT, INSERT, UPDATE, DELETE ON features, eikon_compounds TO %1$s;
+	GRANT SELECT, INSERT, UPDATE, DELETE ON eikon_user_features, eikon_totals, eikon_compounds TO %1$s;
 	GRANT pg_read_server_files TO %1$s;};
 
 sub create_role

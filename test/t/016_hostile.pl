@@ -23,7 +23,7 @@ $node->safe_psql('postgres', q{
 	CREATE ROLE alice LOGIN IN ROLE pg_read_server_files;
 	CREATE ROLE bob LOGIN IN ROLE pg_read_server_files;
 	GRANT EXECUTE ON FUNCTION eikon_run_etl, eikon_submit_etl, eikon_wait_etl, eikon_cancel_etl TO alice, bob;
-	GRANT ALL ON features, eikon_compounds TO alice, bob;
+	GRANT ALL ON eikon_user_features, eikon_totals, eikon_compounds TO alice, bob;
 	GRANT CREATE ON SCHEMA public TO alice, bob;
 	CREATE TABLE seen (what text);
 	GRANT ALL ON seen TO PUBLIC;
@@ -53,7 +53,7 @@ sub state_of
 sub with_trigger
 {
 	my ($body, $action, $when) = @_;
-	$when //= 'TRIGGER hostile BEFORE UPDATE ON features FOR EACH STATEMENT';
+	$when //= 'TRIGGER hostile BEFORE UPDATE ON eikon_user_features FOR EACH STATEMENT';
 
 	$node->safe_psql('postgres',
 		"CREATE FUNCTION hostile() RETURNS trigger LANGUAGE plpgsql AS \$f\$ BEGIN $body; RETURN NULL; END \$f\$; CREATE $when EXECUTE FUNCTION hostile();",
@@ -90,8 +90,8 @@ is($node->safe_psql('postgres', 'SELECT DISTINCT what FROM seen'),
 foreach my $attempt ('RESET ROLE', 'SET ROLE postgres', 'RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION postgres')
 {
 	foreach my $trigger (
-		'TRIGGER hostile BEFORE UPDATE ON features FOR EACH STATEMENT',
-		'CONSTRAINT TRIGGER hostile AFTER UPDATE ON features DEFERRABLE INITIALLY DEFERRED FOR EACH ROW')
+		'TRIGGER hostile BEFORE UPDATE ON eikon_user_features FOR EACH STATEMENT',
+		'CONSTRAINT TRIGGER hostile AFTER UPDATE ON eikon_user_features DEFERRABLE INITIALLY DEFERRED FOR EACH ROW')
 	{
 		my ($kind) = $trigger =~ /^(CONSTRAINT )?/;
 
@@ -145,7 +145,7 @@ $node->safe_psql('postgres', 'ALTER ROLE alice RESET ALL; ALTER ROLE postgres RE
 with_trigger(
 	"PERFORM eikon_run_etl('$dir/first')",
 	sub { is(state_of(submit('alice', 'first', ", on_error => 'ignore'")), 'failed 55006, attempt 1', 'a trigger of a background run cannot start another run'); },
-	'TRIGGER hostile BEFORE UPDATE OR INSERT ON features FOR EACH STATEMENT');
+	'TRIGGER hostile BEFORE UPDATE OR INSERT ON eikon_user_features FOR EACH STATEMENT');
 
 {
 	my $blocker = $node->background_psql('postgres', on_error_stop => 0);
@@ -285,7 +285,7 @@ $node->safe_psql('postgres', q{
 	CREATE FUNCTION hostile() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		LOOP BEGIN INSERT INTO seen VALUES ('here'); PERFORM pg_sleep(1000); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;
 	END $$;
-	CREATE TRIGGER hostile BEFORE INSERT OR UPDATE OR DELETE ON features FOR EACH STATEMENT EXECUTE FUNCTION hostile();
+	CREATE TRIGGER hostile BEFORE INSERT OR UPDATE OR DELETE ON eikon_user_features FOR EACH STATEMENT EXECUTE FUNCTION hostile();
 });
 my $last = run_other();
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'eikon_features worker' AND wait_event = 'PgSleep'");

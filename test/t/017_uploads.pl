@@ -123,7 +123,7 @@ is(left_behind($node), '', 'the copies are gone');
 # A run stops at the table until it gets the lock.
 $node->safe_psql('postgres', q{
 	CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END';
-	CREATE TRIGGER dawdle AFTER INSERT ON features FOR EACH STATEMENT EXECUTE FUNCTION dawdle()});
+	CREATE TRIGGER dawdle AFTER INSERT ON eikon_user_features FOR EACH STATEMENT EXECUTE FUNCTION dawdle()});
 
 sub pending
 {
@@ -163,7 +163,7 @@ foreach my $call ('eikon_run_etl', 'eikon_try_etl')
 		is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM features), (SELECT count(*) FROM eikon_runs)'), '0|0', "$end: nothing was written");
 	}
 }
-$node->safe_psql('postgres', 'DROP TRIGGER dawdle ON features');
+$node->safe_psql('postgres', 'DROP TRIGGER dawdle ON eikon_user_features');
 
 # To a user: temp_file_limit holds for the copies; a failure that is recorded says so.
 is( $node->safe_psql('postgres', "SET temp_file_limit = '1MB'; SELECT status, error_code, error_message FROM eikon_try_etl('uploads:')"),
@@ -201,7 +201,7 @@ my $expected = $node->safe_psql('postgres', "SELECT count(*) || ' ' || md5(strin
 
 $node->safe_psql('postgres', q{
 	CREATE ROLE lab LOGIN;
-	GRANT SELECT, INSERT, UPDATE, DELETE ON features, eikon_compounds, eikon_uploads TO lab;
+	GRANT SELECT, INSERT, UPDATE, DELETE ON eikon_user_features, eikon_totals, eikon_compounds, eikon_uploads TO lab;
 	GRANT EXECUTE ON FUNCTION eikon_upload, eikon_submit_etl, eikon_wait_etl TO lab;
 	ALTER ROLE lab SET eikon_features.parallel_workers = 2});
 my $run = succeeds($node, "SELECT eikon_submit_etl('uploads:')", 'a role submits', user => 'lab');
@@ -215,7 +215,7 @@ is(left_behind($node), '', 'nothing is left');
 # To a user: a worker that is cut off begins again with the same files.
 succeeds($node, "SELECT eikon_upload('users', E'user_id,name,email,signup_date\\n1,Ann,,\\n'), eikon_upload('compounds', 'compound_id,compound_name,compound_structure'), eikon_upload('user_experiments', 'experiment_id,user_id,experiment_compound_ids,experiment_run_time')",
 	'the role uploads', user => 'lab');
-$node->safe_psql('postgres', 'CREATE TRIGGER dawdle AFTER DELETE ON features FOR EACH STATEMENT EXECUTE FUNCTION dawdle()');
+$node->safe_psql('postgres', 'CREATE TRIGGER dawdle AFTER DELETE ON eikon_user_features FOR EACH STATEMENT EXECUTE FUNCTION dawdle()');
 my $holder = $node->background_psql('postgres', on_error_stop => 0);
 $holder->query_safe('SELECT pg_advisory_lock(42)');
 $run = succeeds($node, "SELECT eikon_submit_etl('uploads:')", 'and submits', user => 'lab');
