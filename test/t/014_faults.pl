@@ -645,7 +645,7 @@ END { remove_tree($tablespace) if defined $tablespace }
 
 mkdir($tablespace, 0700) or die "could not create directory $tablespace: $!";
 $preloaded->safe_psql('postgres', "CREATE TABLESPACE small LOCATION '$tablespace'");
-$preloaded->safe_psql('postgres', 'ALTER TABLE features SET TABLESPACE small');
+$preloaded->safe_psql('postgres', 'ALTER TABLE eikon_user_features SET TABLESPACE small');
 
 # as many bytes as the names alone take
 my $large = source_of('new', 'large', users => [ map { $_ . ',' . 'x' x 250 . ',,' } 1 .. 160_000 ]);
@@ -661,7 +661,7 @@ $set = $now{ address($preloaded) };
 $run_id = submit($preloaded, $large);
 settled('disk full, submitted', $preloaded, runs => { $run_id => 'failed at 1 with 53100' }, set => $set);
 
-$preloaded->safe_psql('postgres', 'ALTER TABLE features SET TABLESPACE pg_default');
+$preloaded->safe_psql('postgres', 'ALTER TABLE eikon_user_features SET TABLESPACE pg_default');
 $preloaded->safe_psql('postgres', 'DROP TABLESPACE small');
 
 # =============================================================================
@@ -833,7 +833,7 @@ is($preloaded->safe_psql('postgres', $overlaps), 0, 'never two runs at the same 
 # role, how, and what the ledger says then; under another name it is the same role
 my @losses = (
 	[ 'functions', 'REVOKE EXECUTE ON FUNCTION eikon_submit_etl FROM %1$s; REVOKE EXECUTE ON PROCEDURE eikon_etl FROM %1$s', 'failed at 1 with 42501' ],
-	[ 'tables', 'REVOKE ALL ON features FROM %s', 'failed at 1 with 42501' ],
+	[ 'tables', 'REVOKE ALL ON eikon_user_features FROM %s', 'failed at 1 with 42501' ],
 	[ 'files', 'REVOKE pg_read_server_files FROM %s', 'failed at 1 with 42501' ],
 	[ 'dropped', 'DROP OWNED BY %1$s; DROP ROLE %1$s', 'failed at 1 with 42704' ],
 	[ 'renamed', 'ALTER ROLE %1$s RENAME TO %1$s_renamed', 'succeeded at 1' ]);

@@ -49,7 +49,7 @@ sub state_of
 	);
 }
 
-# A trigger of alice's on features for the statements of one run, and what it does in PL/pgSQL.
+# A trigger of alice's on eikon_user_features for the statements of one run, and what it does in PL/pgSQL.
 sub with_trigger
 {
 	my ($body, $action, $when) = @_;
@@ -57,7 +57,7 @@ sub with_trigger
 
 	$node->safe_psql('postgres',
 		"CREATE FUNCTION hostile() RETURNS trigger LANGUAGE plpgsql AS \$f\$ BEGIN $body; RETURN NULL; END \$f\$; CREATE $when EXECUTE FUNCTION hostile();",
-		extra_params => [ '-U', $when =~ /ON (features|seen)/ ? 'postgres' : 'bob' ]);
+		extra_params => [ '-U', $when =~ /ON (eikon_user_features|seen)/ ? 'postgres' : 'bob' ]);
 	$action->();
 	$node->safe_psql('postgres', 'DROP FUNCTION hostile CASCADE');
 	return;
@@ -175,7 +175,7 @@ foreach my $gap (0, 0.001, 0.003, 0.01, 0.03)
 	my $blocker = $node->background_psql('postgres', on_error_stop => 0);
 	my $run_id;
 
-	$blocker->query_safe('BEGIN; LOCK TABLE features IN SHARE MODE');
+	$blocker->query_safe('BEGIN; LOCK TABLE eikon_user_features IN SHARE MODE');
 	$run_id = run_other();
 	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'eikon_features worker' AND wait_event_type = 'Lock'");
 	$node->psql('postgres',
