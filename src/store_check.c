@@ -53,11 +53,26 @@ is_distributed(Oid table)
 						 1, &type, &arg, NULL) > 0;
 }
 
+void
+EfStoreCheckKind(const char *table, Relation relation)
+{
+	static const char *const hint = "Use an ordinary or a partitioned table of this server, with the access method heap.";
+	const char *what = RelationGetRelationName(relation);
+	char kind = relation->rd_rel->relkind;
+
+	if (kind == RELKIND_FOREIGN_TABLE)
+		refuse_table(table, psprintf("\"%s\" is a foreign table.", what), hint);
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
+		refuse_table(table, psprintf("\"%s\" is not a table.", what), hint);
+	if (kind == RELKIND_RELATION && relation->rd_rel->relam != HEAP_TABLE_AM_OID)
+		refuse_table(table, psprintf("\"%s\" has the access method \"%s\".", what, get_am_name(relation->rd_rel->relam)),
+					 hint);
+}
+
 /* Throws unless it is a heap, or partitioned into heaps, of this server. */
 static void
 check_kind(const char *name, Oid oid)
 {
-	static const char *const hint = "Use an ordinary or a partitioned table of this server, with the access method heap.";
 	List *oids = list_make1_oid(oid);
 	ListCell *cell;
 
@@ -66,18 +81,10 @@ check_kind(const char *name, Oid oid)
 	foreach(cell, oids)
 	{
 		Relation relation = relation_open(lfirst_oid(cell), AccessShareLock);
-		char kind = relation->rd_rel->relkind;
-		const char *what = RelationGetRelationName(relation);
 
-		if (kind == RELKIND_FOREIGN_TABLE)
-			refuse_table(name, psprintf("\"%s\" is a foreign table.", what), hint);
-		if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
-			refuse_table(name, psprintf("\"%s\" is not a table.", what), hint);
-		if (kind == RELKIND_RELATION && relation->rd_rel->relam != HEAP_TABLE_AM_OID)
-			refuse_table(name, psprintf("\"%s\" has the access method \"%s\".", what, get_am_name(relation->rd_rel->relam)),
-						 hint);
+		EfStoreCheckKind(name, relation);
 		if (is_distributed(lfirst_oid(cell)))
-			refuse_table(name, psprintf("\"%s\" is distributed.", what),
+			refuse_table(name, psprintf("\"%s\" is distributed.", RelationGetRelationName(relation)),
 						 "Keep it local, and distribute a table of your own that is filled from it.");
 		relation_close(relation, NoLock);
 	}

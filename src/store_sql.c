@@ -18,6 +18,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "query.h"
+#include "store_check.h"
 #include "store_sql.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -131,6 +132,7 @@ lock_rows(const EfTarget *target, TupleDesc desc, Tuplestorestate *rows, LockTup
 				table_close(table, NoLock);
 			}
 			table = table_open(oid, RowExclusiveLock);
+			EfStoreCheckKind(target->form->name, table); /* it may be attached since EfStoreCheck */
 			slot = table_slot_create(table, NULL);
 		}
 		lock_row(target, table, (ItemPointer) DatumGetPointer(place), mode, slot);
