@@ -169,28 +169,47 @@ run(const char *name, TupleDesc desc, Tuplestorestate *rows, int64 nrows, const 
 	return (int64) EfQueryRun(sql, 0, NULL, NULL, NULL);
 }
 
-/* Deletes come first, to free the values of unique columns. */
+/*
+ * The key is what the files say, also where the column draws it from a sequence for
+ * others.
+ */
+static char *
+insert_into(const EfTarget *target)
+{
+	return psprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE", table_name(target),
+					EfListColumns(target->form->columns, target->form->ncolumns, ""));
+}
+
+/* The condition is one more on the rows: all, or none of them. */
 static void
-write_rows(const EfTarget *target, EfChanges *changes, EfStoreCounts *counts)
+write_where(const EfTarget *target, EfChanges *changes, const char *condition,
+			EfStoreCounts *counts)
 {
 	const EfRelation *form = target->form;
 	const char *name = own_rows(target);
 	const char *key = form->columns[0].name;
-	const char *same_key = psprintf("f.%s OPERATOR(pg_catalog.=) n.%s", key, key);
-	const char *columns = EfListColumns(form->columns, form->ncolumns, "");
+	const char *where = psprintf("WHERE f.%s OPERATOR(pg_catalog.=) n.%s AND %s", key, key, condition);
 
+	counts->deleted += run(GONE, changes->desc, changes->gone, changes->ngone,
+						   psprintf("DELETE FROM %s f USING %s n %s", name, GONE, where));
+	counts->updated += run(CHANGED, changes->desc, changes->changed, changes->nchanged,
+						   psprintf("UPDATE %s f SET %s FROM %s n %s", name,
+									list_assignments(form), CHANGED, where));
+	if (changes->insert == NULL)
+		counts->inserted += run(FRESH, changes->fresh_desc, changes->fresh, changes->nfresh,
+								psprintf("%s SELECT %s FROM %s n WHERE %s", insert_into(target),
+										 EfListColumns(form->columns, form->ncolumns, "n."),
+										 FRESH, condition));
+}
+
+/* Deletes come first, to free the values of unique columns. */
+static void
+write_rows(const EfTarget *target, EfChanges *changes, EfStoreCounts *counts)
+{
 	lock_rows(target, changes->desc, changes->gone, LockTupleExclusive);
 	lock_rows(target, changes->desc, changes->changed, LockTupleNoKeyExclusive);
 	EfQueryBegin();
-	counts->deleted += run(GONE, changes->desc, changes->gone, changes->ngone,
-						   psprintf("DELETE FROM %s f USING %s n WHERE %s", name, GONE, same_key));
-	counts->updated += run(CHANGED, changes->desc, changes->changed, changes->nchanged,
-						   psprintf("UPDATE %s f SET %s FROM %s n WHERE %s", name,
-									list_assignments(form), CHANGED, same_key));
-	if (changes->insert == NULL)
-		counts->inserted += run(FRESH, changes->fresh_desc, changes->fresh, changes->nfresh,
-								psprintf("INSERT INTO %s (%s) SELECT %s FROM %s n",
-										 table_name(target), columns, columns, FRESH));
+	write_where(target, changes, "true", counts);
 	EfQueryEnd();
 }
 
@@ -252,7 +271,8 @@ list_parameters(const EfRelation *form, bool assign)
 
 /*
  * The same as write_rows, by a statement for each row, of which one is expected to fail. What
- * the others write goes with the error that follows in any case.
+ * the others write goes with the error that follows in any case. A trigger that refuses
+ * statements, whatever their rows are, refuses one without any, and no row is to be named.
  */
 static void
 write_row_by_row(const EfTarget *target, EfChanges *changes)
@@ -260,17 +280,17 @@ write_row_by_row(const EfTarget *target, EfChanges *changes)
 	const EfRelation *form = target->form;
 	const char *name = own_rows(target);
 	const char *same_key = psprintf("%s OPERATOR(pg_catalog.=) $1", form->columns[0].name);
+	EfStoreCounts none = {0};
 
 	EfQueryBegin();
+	write_where(target, changes, "false", &none);
 	run_for_each(target, changes->desc, changes->gone, EF_CHANGE_COLUMNS, 1,
 				 psprintf("DELETE FROM %s WHERE %s", name, same_key));
 	run_for_each(target, changes->desc, changes->changed, EF_CHANGE_COLUMNS, form->ncolumns,
 				 psprintf("UPDATE %s SET %s WHERE %s", name, list_parameters(form, true), same_key));
 	if (changes->insert == NULL)
 		run_for_each(target, changes->fresh_desc, changes->fresh, 0, form->ncolumns,
-					 psprintf("INSERT INTO %s (%s) VALUES (%s)", table_name(target),
-							  EfListColumns(form->columns, form->ncolumns, ""),
-							  list_parameters(form, false)));
+					 psprintf("%s VALUES (%s)", insert_into(target), list_parameters(form, false)));
 	EfQueryEnd();
 }
 

@@ -170,7 +170,16 @@ SELECT pg_temp.objection('CREATE TRIGGER see BEFORE INSERT ON eikon_user_feature
     'DROP TRIGGER see ON eikon_user_features');
 SELECT pg_temp.objection('CREATE TRIGGER first BEFORE INSERT ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION insert_first()',
     'DROP TRIGGER first ON eikon_user_features');
+-- The key may be one that others have to leave to a sequence.
+ALTER TABLE eikon_user_features ALTER user_id ADD GENERATED ALWAYS AS IDENTITY;
+SELECT right(source, 1) AS source, dry, done, differing FROM pg_temp.steps();
+ALTER TABLE eikon_user_features ALTER user_id DROP IDENTITY;
 -- An objection that is about no single row is reported as it is.
+CREATE FUNCTION refuse_statement() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no % today', TG_OP; END $$;
+SELECT pg_temp.objection('CREATE TRIGGER refuse BEFORE INSERT ON eikon_user_features FOR EACH STATEMENT EXECUTE FUNCTION refuse_statement()',
+    'DROP TRIGGER refuse ON eikon_user_features');
+SELECT pg_temp.objection('CREATE TRIGGER refuse AFTER UPDATE ON eikon_user_features FOR EACH STATEMENT EXECUTE FUNCTION refuse_statement()',
+    'DROP TRIGGER refuse ON eikon_user_features');
 CREATE FUNCTION refuse_all() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF (SELECT count(*) FROM changed) > 1 THEN RAISE EXCEPTION 'not so many'; END IF; RETURN NULL; END $$;
 SELECT pg_temp.objection('CREATE TRIGGER refuse AFTER UPDATE ON eikon_user_features REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION refuse_all()',
     'DROP TRIGGER refuse ON eikon_user_features');
