@@ -393,6 +393,38 @@ report_withheld(const EfTarget *target, int64 deletes, int64 updates, int64 inse
 					deletes + updates + inserts, name)));
 }
 
+/* Whether writing to it may set off what writes to it, too. */
+static bool
+may_write_more(Relation table)
+{
+	return table->trigdesc != NULL || table->rd_rules != NULL ||
+		   table->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+}
+
+/*
+ * Triggers, rules and foreign keys with ON DELETE CASCADE may delete rows that the run did not
+ * mean to, or insert others. The active snapshot is that of the comparison.
+ */
+static void
+report_rows(const EfTarget *target, int64 expected)
+{
+	Datum count;
+	bool isnull;
+
+	if (!may_write_more(target->table) ||
+		check_enable_rls(RelationGetRelid(target->table), InvalidOid, true) == RLS_ENABLED)
+		return;
+	CommandCounterIncrement();
+	UpdateActiveSnapshotCommandId();
+	(void) EfQueryRowActive(psprintf("SELECT pg_catalog.count(*) FROM %s", own_rows(target)),
+							0, NULL, NULL, 1, &count, &isnull);
+	if (DatumGetInt64(count) != expected)
+		ereport(WARNING,
+				(errmsg("table \"%s\" has " INT64_FORMAT " rows instead of " INT64_FORMAT,
+						target->form->name, DatumGetInt64(count), expected),
+				 errdetail("Triggers, rules or foreign keys have inserted or deleted rows of it.")));
+}
+
 void
 EfSqlWrite(const EfTarget *target, EfChanges *changes, EfStoreCounts *counts)
 {
@@ -415,4 +447,6 @@ EfSqlWrite(const EfTarget *target, EfChanges *changes, EfStoreCounts *counts)
 	counts->inserted += written.inserted;
 	report_withheld(target, changes->ngone - written.deleted, changes->nchanged - written.updated,
 					changes->insert != NULL ? 0 : changes->nfresh - written.inserted);
+	report_rows(target, changes->nsame + changes->nchanged + changes->ngone - written.deleted +
+							(changes->insert != NULL ? changes->nfresh : written.inserted));
 }

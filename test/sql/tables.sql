@@ -191,6 +191,31 @@ CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO l
 SELECT pg_temp.objection('CREATE TRIGGER see AFTER UPDATE ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION see()',
     'DROP TRIGGER see ON eikon_user_features');
 
+-- What something on the table deletes or inserts besides, or puts elsewhere, is reported.
+CREATE FUNCTION pg_temp.warnings(put text, taken text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    counts text;
+BEGIN
+    PERFORM lab.eikon_run_etl(current_setting('test.dir') || '/store/2');
+    INSERT INTO lab.eikon_user_features (user_id, total_experiments) VALUES (99, 0);
+    EXECUTE put;
+    SELECT concat_ws(' ', rows_inserted, rows_updated, rows_deleted, rows_unchanged) INTO counts
+    FROM lab.eikon_run_etl(current_setting('test.dir') || '/store/2');
+    EXECUTE taken;
+    RETURN counts || ', ' || (SELECT count(*) || ' rows' FROM lab.eikon_user_features);
+END $$;
+SELECT pg_temp.warnings('SELECT', 'SELECT');
+SELECT pg_temp.warnings('ALTER TABLE eikon_user_features ADD leader bigint REFERENCES eikon_user_features ON DELETE CASCADE;
+    UPDATE eikon_user_features SET leader = 99 WHERE user_id = 4', 'ALTER TABLE eikon_user_features DROP leader');
+CREATE FUNCTION delete_another() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM lab.eikon_user_features WHERE user_id = 1; RETURN NULL; END $$;
+SELECT pg_temp.warnings('CREATE TRIGGER another AFTER DELETE ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION delete_another()',
+    'DROP TRIGGER another ON eikon_user_features');
+CREATE TABLE elsewhere (LIKE eikon_user_features);
+SELECT pg_temp.warnings('DELETE FROM eikon_user_features WHERE user_id = 4;
+    CREATE RULE elsewhere AS ON INSERT TO eikon_user_features DO INSTEAD INSERT INTO elsewhere VALUES (new.*)', 'DROP RULE elsewhere ON eikon_user_features');
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+SELECT pg_temp.warnings('CREATE TRIGGER keep BEFORE DELETE ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION keep()', 'DROP TRIGGER keep ON eikon_user_features');
+
 -- The totals are in one row. Where it is missing, what depends on it is NULL; a second one
 -- is an error, not a doubled row. The next run reports it, and puts it right.
 SELECT rows_unchanged FROM eikon_run_etl(:'dir' || '/store/1');
