@@ -11,6 +11,7 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "query.h"
 #include "rewrite/rewriteHandler.h"
@@ -125,33 +126,44 @@ check_table(Oid schema, const EfRelation *form)
 	return table;
 }
 
+/* Whether a relation is read somewhere in the query. */
+static bool
+is_read(Node *node, void *relation)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+		return ((RangeTblEntry *) node)->relid == *(Oid *) relation;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, is_read, relation, QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, is_read, relation);
+}
+
 /*
  * Throws where the view reads another table than the one that has the name now: a table that
- * was put in its place is none that the view knows.
+ * was put in its place is none that the view knows. A view that was made to read that of
+ * features is as right as that.
  */
 static void
-check_view(Oid schema)
+check_view(Oid schema, const char *name, const EfRelation *form)
 {
-	Oid view = get_relname_relid(EfFeaturesView.name, schema);
-	Oid table = get_relname_relid(EfUserFeatures.name, schema);
+	Oid view = get_relname_relid(name, schema);
+	Oid table = get_relname_relid(form->name, schema);
+	Oid features = get_relname_relid(EfFeaturesView.name, schema);
 	Relation relation;
-	bool found = false;
+	Node *query;
+	bool found;
 
 	if (!OidIsValid(view) || get_rel_relkind(view) != RELKIND_VIEW)
 		return;
 	relation = relation_open(view, AccessShareLock);
-	{
-		ListCell *cell;
-
-		foreach(cell, get_view_query(relation)->rtable)
-			found |= lfirst_node(RangeTblEntry, cell)->relid == table;
-	}
+	query = (Node *) get_view_query(relation);
+	found = is_read(query, &table) || (view != features && is_read(query, &features));
 	relation_close(relation, AccessShareLock);
 	if (!found)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("view \"%s\" does not read table \"%s\"", EfFeaturesView.name,
-						EfUserFeatures.name),
+				 errmsg("view \"%s\" does not read table \"%s\"", name, form->name),
 				 errhint("Where the table was replaced, replace the views that read it, too: CREATE OR REPLACE VIEW.")));
 }
 
@@ -160,10 +172,26 @@ EfStoreCheck(Oid schema)
 {
 	static const EfRelation *const tables[] = {&EfUserFeatures, &EfCompoundsTable,
 											   &EfTotalsTable, &EfRejectsTable};
+	static const struct
+	{
+		const char *name;
+		const EfRelation *table;
+	} views[] = {
+		{"features", &EfUserFeatures},
+		{"features", &EfTotalsTable},
+		{"etl_results", &EfUserFeatures},
+		{"etl_results", &EfCompoundsTable},
+		{"derived_exp_data", &EfUserFeatures},
+		{"derived_exp_data", &EfTotalsTable},
+		{"feature_derivation", &EfUserFeatures},
+	};
 
 	EfQueryBegin();
 	for (size_t i = 0; i < lengthof(tables); i++)
 		check_kind(tables[i]->name, check_table(schema, tables[i]));
-	check_view(schema);
+	if (get_rel_relkind(get_relname_relid(EfTotalsTable.name, schema)) != RELKIND_RELATION)
+		refuse_table(EfTotalsTable.name, "It is partitioned.", "Use an ordinary table.");
+	for (size_t i = 0; i < lengthof(views); i++)
+		check_view(schema, views[i].name, views[i].table);
 	EfQueryEnd();
 }

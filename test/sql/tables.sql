@@ -8,7 +8,7 @@
 -- The table in place of eikon_user_features, and the views that read it.
 CREATE TEMP TABLE views AS
 SELECT name::text, pg_get_viewdef(name) AS definition
-FROM unnest('{lab.features,lab.etl_results,lab.feature_derivation}'::regclass[]) AS name;
+FROM unnest('{lab.features,lab.etl_results,lab.feature_derivation,lab.derived_exp_data}'::regclass[]) AS name;
 CREATE PROCEDURE pg_temp.replace_views() LANGUAGE plpgsql AS $$
 DECLARE
     v record;
@@ -25,6 +25,11 @@ CREATE TABLE low PARTITION OF eikon_user_features FOR VALUES FROM (MINVALUE) TO 
 CREATE TABLE high PARTITION OF eikon_user_features FOR VALUES FROM (3) TO (MAXVALUE) PARTITION BY HASH (user_id);
 CREATE TABLE high_0 PARTITION OF high FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE high_1 PARTITION OF high FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+SELECT pg_temp.run_error('store/nowhere');
+CREATE OR REPLACE VIEW features AS SELECT user_id, name, email, signup_date, total_experiments,
+    (SELECT experiments FROM eikon_totals)::float8 AS avg_experiments, 1::float8 AS experiments_pct, avg_experiment_run_time, total_experiment_run_time,
+    most_common_compound_id, most_common_compound_name, most_common_compound_structure, most_common_compound_count, most_common_compound_ids
+FROM eikon_user_features;
 SELECT pg_temp.run_error('store/nowhere');
 CALL pg_temp.replace_views();
 
@@ -240,6 +245,15 @@ SELECT rows_unchanged FROM eikon_run_etl(:'dir' || '/store/1');
 SELECT count(*) AS untouched FROM eikon_totals t JOIN place p ON t.ctid = p.place;
 SELECT rows_inserted, rows_updated, rows_deleted FROM eikon_run_etl(:'dir' || '/store/2');
 SELECT run_id = (SELECT max(run_id) FROM eikon_runs) AS of_this_run FROM eikon_totals;
+-- Another table in its place is not that of the views; they do not read partitions of it.
+ALTER TABLE eikon_totals RENAME TO old_totals;
+CREATE TABLE eikon_totals (LIKE old_totals);
+SELECT pg_temp.run_error('store/nowhere');
+DROP TABLE eikon_totals;
+CREATE TABLE eikon_totals (LIKE old_totals) PARTITION BY RANGE (users);
+SELECT * FROM pg_temp.refused();
+DROP TABLE eikon_totals;
+ALTER TABLE old_totals RENAME TO eikon_totals;
 
 DROP SERVER nowhere CASCADE;
 DROP FOREIGN DATA WRAPPER nowhere;
