@@ -191,13 +191,16 @@ compare_by_sql(const EfTarget *target, EfTuples *rows, EfChanges *changes)
 	tuplestore_end(stored.store);
 }
 
-/* Whether the role has the right in the table, or in each of the form's columns. */
+/*
+ * Whether the role has the right in the table, or in each of the form's columns. The place of
+ * a row, which it is locked by, can only be read with the right in the table.
+ */
 static bool
 has_right(const EfRelation *form, Oid table, AclMode right)
 {
 	if (pg_class_aclcheck(table, GetUserId(), right) == ACLCHECK_OK)
 		return true;
-	if (right == ACL_DELETE)
+	if (right == ACL_SELECT || right == ACL_DELETE)
 		return false;
 	for (int i = 0; i < form->ncolumns; i++)
 		if ((i > 0 || right != ACL_UPDATE) &&
@@ -330,6 +333,20 @@ EfStoreCompounds(Oid schema, EfCompounds *compounds, EfStoreCounts *counts)
 
 /* --- the totals --- */
 
+/* Throws: the statement did not write the row of totals. */
+pg_noreturn static void
+refuse_totals(Oid schema)
+{
+	Relation table = table_open(get_relname_relid(EfTotalsTable.name, schema), NoLock);
+
+	if (table->trigdesc == NULL && table->rd_rules == NULL)
+		EfConflict(&EfTotalsTable, NULL);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("could not write the row of table \"%s\"", EfTotalsTable.name),
+			 errhint("Look for a trigger or a rule on it that keeps rows from being written.")));
+}
+
 void
 EfStoreTotals(Oid schema, const EfTotals *totals, int64 run_id, bool first, bool changed)
 {
@@ -363,5 +380,5 @@ EfStoreTotals(Oid schema, const EfTotals *totals, int64 run_id, bool first, bool
 		rows = (int64) EfQueryRun(psprintf("UPDATE ONLY %s SET users = $1, experiments = $2, run_id = $3", name),
 								  3, types, args, NULL);
 	if (rows != 1)
-		EfConflict(&EfTotalsTable, NULL);
+		refuse_totals(schema);
 }

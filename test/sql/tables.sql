@@ -239,6 +239,10 @@ SELECT skipped FROM eikon_run_etl(:'dir' || '/store/1', skip_unchanged => true);
 UPDATE eikon_totals SET experiments = 1;
 SELECT skipped, rows_updated FROM eikon_run_etl(:'dir' || '/store/1', skip_unchanged => true);
 SELECT users, experiments FROM eikon_totals;
+-- What keeps the totals from being written is no other transaction.
+CREATE TRIGGER keep BEFORE UPDATE ON eikon_totals FOR EACH ROW EXECUTE FUNCTION keep();
+SELECT pg_temp.run_error('store/2');
+DROP TRIGGER keep ON eikon_totals;
 -- A run that changes nothing leaves the totals' row where it is.
 CREATE TEMP TABLE place AS SELECT ctid AS place FROM eikon_totals;
 SELECT rows_unchanged FROM eikon_run_etl(:'dir' || '/store/1');
