@@ -431,6 +431,7 @@ EfLedgerIsCurrent(Oid schema, const char *fingerprint, const EfOptions *options)
 	Oid types[] = {TEXTOID, JSONBOID, OIDOID, TEXTARRAYOID};
 	Datum args[] = {CStringGetTextDatum(fingerprint), JsonbPGetDatum(EfOptionsToJsonb(options)),
 					ObjectIdGetDatum(GetUserId()), EfOptionsOfRun()};
+	Oid features = get_relname_relid(EfUserFeatures.name, schema);
 	EfIdentity before;
 	Datum value;
 	bool isnull;
@@ -439,10 +440,12 @@ EfLedgerIsCurrent(Oid schema, const char *fingerprint, const EfOptions *options)
 	EfLedgerAct(schema, &before);
 	found = EfQueryRowNow(psprintf("SELECT run_id FROM %s WHERE is_current AND fingerprint = $1"
 								   " AND options - $4 = $2 - $4 AND requester = $3"
-								   " AND (users_loaded = 0 OR EXISTS (SELECT FROM %s.eikon_user_features))"
+								   " AND (users_loaded = 0 OR EXISTS (SELECT FROM %s %s.eikon_user_features))"
 								   " AND (SELECT count(*) = 1 AND min(t.users) = users_loaded AND min(t.experiments) = experiments_loaded"
 								   " FROM ONLY %s.eikon_totals t)",
-								   EfLedgerTable(schema), quote_identifier(get_namespace_name(schema)),
+								   EfLedgerTable(schema),
+								   get_rel_relkind(features) == RELKIND_PARTITIONED_TABLE ? "" : "ONLY",
+								   quote_identifier(get_namespace_name(schema)),
 								   quote_identifier(get_namespace_name(schema))),
 						  4, types, args, 1, &value, &isnull);
 	EfLedgerActEnd(&before);

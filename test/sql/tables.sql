@@ -239,6 +239,12 @@ SELECT skipped FROM eikon_run_etl(:'dir' || '/store/1', skip_unchanged => true);
 UPDATE eikon_totals SET experiments = 1;
 SELECT skipped, rows_updated FROM eikon_run_etl(:'dir' || '/store/1', skip_unchanged => true);
 SELECT users, experiments FROM eikon_totals;
+-- Rows of a table that inherits from it are not its own.
+CREATE TABLE heir () INHERITS (eikon_user_features);
+INSERT INTO heir (user_id, total_experiments) VALUES (1, 0);
+TRUNCATE ONLY eikon_user_features;
+SELECT skipped, rows_inserted FROM eikon_run_etl(:'dir' || '/store/1', skip_unchanged => true);
+DROP TABLE heir;
 -- What keeps the totals from being written is no other transaction.
 CREATE TRIGGER keep BEFORE UPDATE ON eikon_totals FOR EACH ROW EXECUTE FUNCTION keep();
 SELECT pg_temp.run_error('store/2');
