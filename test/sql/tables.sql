@@ -189,13 +189,6 @@ CREATE FUNCTION refuse_all() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF (SE
 SELECT pg_temp.objection('CREATE TRIGGER refuse AFTER UPDATE ON eikon_user_features REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION refuse_all()',
     'DROP TRIGGER refuse ON eikon_user_features');
 
--- What a trigger does to another table is no conflict over the key of this one.
-CREATE TABLE seen (user_id bigint PRIMARY KEY);
-INSERT INTO seen VALUES (4);
-CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO lab.seen VALUES (NEW.user_id); RETURN NEW; END $$;
-SELECT pg_temp.objection('CREATE TRIGGER see AFTER UPDATE ON eikon_user_features FOR EACH ROW EXECUTE FUNCTION see()',
-    'DROP TRIGGER see ON eikon_user_features');
-
 -- What something on the table deletes or inserts besides, or puts elsewhere, is reported.
 CREATE FUNCTION pg_temp.warnings(put text, taken text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
