@@ -8,7 +8,8 @@
  *	(store_direct or store_sql)
  *
  * A row that did not change is not written, and a table is locked as any statement that writes
- * to it would lock it. So nobody waits but who changes the same rows, VACUUM least of all.
+ * to it would lock it. So nobody waits but who changes the same rows, VACUUM least of all. Only
+ * where no index keeps others from inserting a key that a run inserts, they have to wait.
  */
 #include "postgres.h"
 
@@ -232,6 +233,8 @@ bring_up_to_date(Oid schema, EfTuples *rows, bool dry_run, EfStoreCounts *counts
 	target.table = table_open(get_relname_relid(rows->relation->name, schema),
 							  dry_run ? AccessShareLock : RowExclusiveLock);
 	check_rights(target.form, RelationGetRelid(target.table), dry_run);
+	if (!dry_run && !EfHasUniqueKey(&target))
+		LockRelationOid(RelationGetRelid(target.table), ShareRowExclusiveLock);
 	read_obstacle = EfDirectReadObstacle(&target);
 	if (!dry_run)
 		insert_obstacle = read_obstacle != NULL ? read_obstacle : EfDirectInsertObstacle(&target);

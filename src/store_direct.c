@@ -34,6 +34,19 @@
 
 /* --- whether it can be done --- */
 
+/* Whether it allows each key once, whatever else the rows have. */
+static bool
+is_unique(const EfTarget *target, Relation index)
+{
+	Form_pg_index form = index->rd_index;
+	AttrNumber key = form->indkey.values[0];
+
+	return form->indisunique && form->indisvalid && form->indnkeyatts == 1 && key > 0 &&
+		   EfIsColumn(RelationGetDescr(target->table), key - 1, target->form->columns[0].name,
+					  target->form->columns[0].type) &&
+		   heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+}
+
 /*
  * Whether it is the primary key, on the key column alone, and can be read. The planner,
  * too, leaves an index alone that has broken HOT chains and is younger than what
@@ -42,15 +55,10 @@
 static bool
 is_key(const EfTarget *target, Relation index)
 {
-	Form_pg_index form = index->rd_index;
-	AttrNumber key = form->indkey.values[0];
-
-	return form->indisprimary && form->indimmediate && form->indisvalid &&
-		   form->indnkeyatts == 1 && key > 0 &&
-		   EfIsColumn(RelationGetDescr(target->table), key - 1, target->form->columns[0].name,
-					  target->form->columns[0].type) &&
-		   index->rd_rel->relam == BTREE_AM_OID && index->rd_opfamily[0] == INTEGER_BTREE_FAM_OID &&
-		   (!form->indcheckxmin ||
+	return is_unique(target, index) && index->rd_index->indisprimary &&
+		   index->rd_index->indimmediate && index->rd_rel->relam == BTREE_AM_OID &&
+		   index->rd_opfamily[0] == INTEGER_BTREE_FAM_OID &&
+		   (!index->rd_index->indcheckxmin ||
 			TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
 								  TransactionXmin));
 }
@@ -78,6 +86,7 @@ calls_functions(Relation index)
 typedef struct Indexes
 {
 	Oid key;		/* the one that is_key */
+	bool one_row;	/* one of them is_unique */
 	bool unique;	/* others are unique */
 	bool exclusion; /* one of them keeps an exclusion constraint */
 	bool functions; /* one of them calls_functions */
@@ -94,6 +103,7 @@ look_at_indexes(const EfTarget *target)
 	{
 		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
 
+		indexes.one_row |= is_unique(target, index);
 		if (is_key(target, index))
 			indexes.key = RelationGetRelid(index);
 		else if (index->rd_index->indisunique)
@@ -115,6 +125,12 @@ column_of(const EfTarget *target, int attribute)
 					   target->form->columns[i].type))
 			return i;
 	return -1;
+}
+
+bool
+EfHasUniqueKey(const EfTarget *target)
+{
+	return look_at_indexes(target).one_row;
 }
 
 const char *

@@ -7,6 +7,9 @@
 
 #include "store_compare.h"
 
+/* Whether an index allows each key once, also where it is inserted by others meanwhile. */
+extern bool EfHasUniqueKey(const EfTarget *target);
+
 /*
  * Why the table cannot be read, or rows not be inserted into it, without SQL, in words for
  * a message; NULL if they can.
