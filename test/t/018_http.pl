@@ -88,7 +88,7 @@ foreach my $method (qw(GET POST))
 my $session = $node->background_psql('eikon', on_error_stop => 1);
 my $runner = $node->background_psql('eikon', on_error_stop => 1);
 $session->query_safe('BEGIN');
-$session->query_safe('LOCK TABLE features IN SHARE MODE');
+$session->query_safe('LOCK TABLE eikon_user_features IN SHARE MODE');
 start_query($runner, 'SELECT run_id FROM eikon_run_etl()');
 wait_until(sub { value('SELECT count(*) FROM eikon_progress') eq '1' }) or die 'no run began';
 $reply = $stack->curl('/trigger-etl');
@@ -173,11 +173,11 @@ is(scalar @{ $stack->curl('/etl-results?user_id=eq.4')->{json} }, 3, 'it can be 
 # --- /check
 
 is($stack->curl('/check/feature_derivation')->{body}, '{"message":"Feature Derivation inserted"}', '/check/feature_derivation: derived');
-value('ALTER TABLE features RENAME TO renamed');
+value('ALTER TABLE eikon_user_features RENAME TO renamed');
 $reply = $stack->curl('/check/table');
 is($reply->{status}, 500, '/check/table: the table is gone');
 is($reply->{body}, '{"message":"Table creation failed"}', 'and says so');
-value('ALTER TABLE renamed RENAME TO features');
+value('ALTER TABLE renamed RENAME TO eikon_user_features');
 
 # --- Reading
 
@@ -249,7 +249,7 @@ is_problem($stack->post('/rpc/cancel_etl', { run_id => 1 }, as => $operator), 40
 is_problem($stack->post('/rpc/cancel_etl', { run_id => 'x' }, as => $operator), 400, '22P02', 'of what is no number');
 $session = $node->background_psql('eikon', on_error_stop => 1);
 $session->query_safe('BEGIN');
-$session->query_safe('LOCK TABLE features IN SHARE MODE');
+$session->query_safe('LOCK TABLE eikon_user_features IN SHARE MODE');
 my $run_id = $stack->post('/rpc/submit_etl', '{}')->{json}{run_id};
 $reply = $stack->post('/rpc/cancel_etl', { run_id => $run_id }, as => $operator);
 is($reply->{status}, 200, '/rpc/cancel_etl: 200');

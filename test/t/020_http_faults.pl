@@ -37,7 +37,7 @@ sub block
 	my $session = $node->background_psql('eikon', on_error_stop => 1);
 
 	$session->query_safe('BEGIN');
-	$session->query_safe('LOCK TABLE features IN SHARE MODE');
+	$session->query_safe('LOCK TABLE eikon_user_features IN SHARE MODE');
 	return $session;
 }
 
@@ -52,7 +52,7 @@ sub release
 
 sub blocked
 {
-	return value(q{SELECT count(*) FROM pg_locks WHERE relation = 'features'::regclass AND NOT granted}) > 0;
+	return value(q{SELECT count(*) FROM pg_locks WHERE relation = 'eikon_user_features'::regclass AND NOT granted}) > 0;
 }
 
 # in_background(ARGUMENT...): a curl that goes on beside the test; its reply is that of done().

@@ -121,7 +121,7 @@ is($metrics->{'eikon_running longest'}, 0, 'none goes on');
 
 # --- It sees no more than that
 foreach my $statement (
-	'SELECT * FROM features', 'SELECT * FROM eikon_rejects', 'SELECT error_message FROM eikon_runs',
+	'SELECT * FROM features', 'SELECT * FROM eikon_user_features', 'SELECT * FROM eikon_totals', 'SELECT * FROM eikon_rejects', 'SELECT error_message FROM eikon_runs',
 	'SELECT source FROM eikon_runs', 'SELECT content FROM eikon_uploads', 'SELECT eikon_run_etl()',
 	'SELECT eikon_submit_etl()', "SELECT eikon_purge_runs('0')", 'SELECT eikon_cancel_etl(1)')
 {
