@@ -289,7 +289,7 @@ like($back, qr/^\Q$_/m, "killed: $_")
 good('stopped', <<SH, @kept);
 up || exit
 if [ ! -f $work/locked ]; then
-    podman \$ST exec -d "\$NAME" psql -X -c 'BEGIN; LOCK TABLE features; SELECT pg_sleep(600)'
+    podman \$ST exec -d "\$NAME" psql -X -c 'BEGIN; LOCK TABLE eikon_user_features; SELECT pg_sleep(600)'
     touch $work/locked
     sleep 1
     status $http/rpc/submit_etl -X POST
