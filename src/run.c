@@ -242,7 +242,7 @@ refuse_second(void)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("another ETL run is going on for table \"%s\"", "features"),
+			 errmsg("another ETL run is going on for table \"%s\"", EfUserFeatures.name),
 			 run_id != 0 ? errdetail("It is run " INT64_FORMAT ".", run_id) : 0,
 			 errhint("Wait until its transaction ends, then run again; or have this one wait in the queue with eikon_submit_etl().")));
 }

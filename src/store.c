@@ -374,7 +374,7 @@ EfStoreTotals(Oid schema, const EfTotals *totals, int64 run_id, bool first, bool
 			ereport(WARNING,
 					(errmsg("table \"%s\" had " INT64_FORMAT " rows instead of one",
 							EfTotalsTable.name, rows),
-					 errdetail("The run has put its row back.")));
+					 errdetail("The run has replaced them by its own.")));
 		EfQueryRun(psprintf("DELETE FROM ONLY %s", name), 0, NULL, NULL, NULL);
 		rows = (int64) EfQueryRun(psprintf("INSERT INTO %s (users, experiments, run_id) VALUES ($1, $2, $3)", name),
 								  3, types, args, NULL);

@@ -28,7 +28,7 @@ EfStoreMissing(Oid schema, const char *table)
 			(errcode(ERRCODE_UNDEFINED_TABLE),
 			 errmsg("table \"%s\" is missing from schema \"%s\"", table,
 					get_namespace_name(schema)),
-			 errhint("The extension's tables must keep their names and their schema. After an update of the extension's library, run ALTER EXTENSION eikon_features UPDATE.")));
+			 errhint("After an update of the extension's library, run ALTER EXTENSION eikon_features UPDATE. The extension's tables must keep their names and their schema.")));
 }
 
 /* Throws: the table is of a kind that a run cannot write. */
@@ -36,7 +36,7 @@ pg_noreturn static void
 refuse_table(const char *name, const char *detail, const char *hint)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot bring table \"%s\" up to date", name),
 			 errdetail_internal("%s", detail),
 			 errhint("%s", hint)));

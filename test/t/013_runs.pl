@@ -228,7 +228,7 @@ sub in_the_middle
 	await("$what: its progress moves", "SELECT bytes_done > $before FROM eikon_progress WHERE run_id = $id");
 	is(query('SELECT count(*) FROM pg_stat_progress_copy'), 0, "$what: pg_stat_progress_copy shows nothing");
 	like( failure($node, "SELECT eikon_run_etl('$root/first')"),
-		qr/^55P03: another ETL run is going on for table "features"\nDETAIL: +It is run $id\./,
+		qr/^55P03: another ETL run is going on for table "eikon_user_features"\nDETAIL: +It is run $id\./,
 		"$what: a direct run is refused");
 	return;
 }

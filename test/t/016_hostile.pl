@@ -158,7 +158,7 @@ with_trigger(
 			$run_id = run_other();
 			$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'eikon_features worker' AND wait_event_type = 'Lock'");
 			like( failure($node, "SELECT * FROM eikon_run_etl('$dir/first')"),
-				qr/^55P03: another ETL run is going on for table "features"\nDETAIL: +It is run $run_id\./,
+				qr/^55P03: another ETL run is going on for table "eikon_user_features"\nDETAIL: +It is run $run_id\./,
 				'a trigger cannot give up the claim of its run');
 			$blocker->query_safe('ROLLBACK');
 			is(state_of($run_id), 'succeeded, attempt 1', 'which succeeds');
