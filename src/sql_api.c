@@ -19,6 +19,7 @@
 #include "run.h"
 #include "run_ledger.h"
 #include "run_queue.h"
+#include "run_shared.h"
 #include "run_upload.h"
 #include "store.h"
 #include "utils/array.h"
@@ -452,5 +453,6 @@ eikon_outside_extension(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	EfQueryEnd();
+	EfWakeAtCommit(); /* runs may have waited for the update */
 	PG_RETURN_VOID();
 }

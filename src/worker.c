@@ -420,6 +420,23 @@ wait_a_moment(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/*
+ * Whether there is a run to do. Those that are queued in a database whose SQL objects are still
+ * those of an earlier version stay queued until these are updated.
+ */
+static bool
+has_work(const Worker *worker)
+{
+	if (!EfQueueHasWork(worker->schema))
+		return false;
+	if (OidIsValid(get_relname_relid(EfUserFeatures.name, worker->schema)))
+		return true;
+	ereport(LOG,
+			(errmsg("ETL runs stay queued until extension \"%s\" is updated", "eikon_features"),
+			 errhint("Run ALTER EXTENSION eikon_features UPDATE.")));
+	return false;
+}
+
 /* Does one run; false when there is nothing left for this process. */
 static bool
 do_next(Worker *worker)
@@ -434,7 +451,7 @@ do_next(Worker *worker)
 	if (!OidIsValid(worker->schema))
 		return false;
 	begin_ledger(worker->schema, &before);
-	work = EfQueueHasWork(worker->schema);
+	work = has_work(worker);
 	commit_ledger(&before);
 	if (!work)
 		return false;

@@ -325,5 +325,15 @@ is(update('refused'), '', 'until the index is dropped');
 value('postgres', q{CREATE FUNCTION outside(text, oid) RETURNS void LANGUAGE c AS '$libdir/eikon_features', 'eikon_outside_extension'});
 like(failure($node, "SELECT outside('SELECT 1', NULL)"), qr/^55000: eikon_outside_extension\(\) can only be called from an extension script$/, 'nobody else may call it');
 
+# Runs that were queued before stay queued until then, and are done right after.
+create('queued');
+my $log = -s $node->logfile;
+my $run_id = value('queued', "SELECT eikon_submit_etl('$source')");
+ok($node->wait_for_log(qr/ETL runs stay queued until extension "eikon_features" is updated/, $log), 'a run that comes before the update waits for it');
+is(value('queued', "SELECT status FROM eikon_runs WHERE run_id = $run_id"), 'queued', 'and is not lost');
+is(update('queued'), '', 'after the update');
+is(value('queued', "SELECT status FROM eikon_wait_etl($run_id)"), 'succeeded', 'it is done without being asked for again');
+
 $node->stop;
+
 done_testing();
