@@ -21,10 +21,13 @@ use Time::HiRes qw(time usleep);
 # Seconds: far more than it takes.
 my $soon = 5;
 
+# Workers load what the leader has loaded. That takes so long with the JIT compiler, which
+# very many derivations in one statement seem to be worth, that nothing is left for them to do.
 my $node = new_server(
 	'parallel',
 	init => [ allows_streaming => 1 ],
 	conf => q{
+	jit = off
 	fsync = off
 	autovacuum = off
 	max_worker_processes = 16
