@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "query.h"
 #include "store_check.h"
+#include "store_direct.h"
 #include "store_sql.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -313,20 +314,18 @@ may_be_about_row(const ErrorData *error)
 }
 
 /*
- * Whether the error is that of a unique index, and the table has a key now that is to be
- * inserted: another transaction has inserted it. Triggers and other indexes may fail so too.
+ * Whether the table has a key now that is to be inserted: another transaction has inserted it
+ * since the comparison.
  */
 static bool
-has_conflict(const EfTarget *target, EfChanges *changes, const ErrorData *error)
+has_new_key(const EfTarget *target, EfChanges *changes)
 {
 	const char *key = target->form->columns[0].name;
 	Datum value;
 	bool isnull;
 	bool found;
 
-	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || changes->insert != NULL ||
-		changes->nfresh == 0 ||
-		check_enable_rls(RelationGetRelid(target->table), InvalidOid, true) == RLS_ENABLED)
+	if (changes->insert != NULL || changes->nfresh == 0)
 		return false;
 	EfQueryBegin();
 	tuplestore_rescan(changes->fresh);
@@ -336,6 +335,15 @@ has_conflict(const EfTarget *target, EfChanges *changes, const ErrorData *error)
 						  0, NULL, NULL, 1, &value, &isnull);
 	EfQueryEnd();
 	return found;
+}
+
+/* Whether that is why a unique index objects. Triggers and other indexes may fail so too. */
+static bool
+is_conflict(const EfTarget *target, EfChanges *changes, const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+		   check_enable_rls(RelationGetRelid(target->table), InvalidOid, true) != RLS_ENABLED &&
+		   has_new_key(target, changes);
 }
 
 typedef void (*WriteFn)(const EfTarget *target, EfChanges *changes, EfStoreCounts *counts);
@@ -433,10 +441,14 @@ EfSqlWrite(const EfTarget *target, EfChanges *changes, EfStoreCounts *counts)
 
 	if (changes->ngone + changes->nchanged == 0 && (changes->nfresh == 0 || changes->insert != NULL))
 		return;
+
+	/* without an index, a lock keeps keys from being inserted; but the snapshot may be older */
+	if (IsolationUsesXactSnapshot() && !EfHasUniqueKey(target) && has_new_key(target, changes))
+		EfConflict(target->form, NULL);
 	error = try_write(write_rows, target, changes, &written);
 	if (error != NULL)
 	{
-		if (has_conflict(target, changes, error))
+		if (is_conflict(target, changes, error))
 			EfConflict(target->form, error->detail);
 		if (may_be_about_row(error))
 			write_row_by_row(target, changes);
