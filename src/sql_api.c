@@ -452,7 +452,11 @@ eikon_outside_extension(PG_FUNCTION_ARGS)
 		SetUserIdAndSecContext(user, context);
 	}
 	PG_END_TRY();
+
+	/* runs may have waited for the update; in scripts of eikon_api there is no such table */
+	if (OidIsValid(get_relname_relid("eikon_runs", own_schema(fcinfo))) &&
+		EfQueueHasWork(own_schema(fcinfo)))
+		EfWakeAtCommit();
 	EfQueryEnd();
-	EfWakeAtCommit(); /* runs may have waited for the update */
 	PG_RETURN_VOID();
 }
