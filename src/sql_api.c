@@ -454,7 +454,8 @@ eikon_outside_extension(PG_FUNCTION_ARGS)
 	PG_END_TRY();
 
 	/* runs may have waited for the update; in scripts of eikon_api there is no such table */
-	if (OidIsValid(get_relname_relid("eikon_runs", own_schema(fcinfo))) &&
+	if (max_worker_processes > 0 &&
+		OidIsValid(get_relname_relid("eikon_runs", own_schema(fcinfo))) &&
 		EfQueueHasWork(own_schema(fcinfo)))
 		EfWakeAtCommit();
 	EfQueryEnd();
